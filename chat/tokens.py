@@ -1,0 +1,37 @@
+"""Programs' keys: made once, shown once, stored as a digest. Part of chat's services."""
+
+import secrets
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from chat.models import ApiToken, User
+
+PREFIX = "sluice_"
+# Writing "last used" on each request would make every read a write.
+_LAST_USED_STEP = timedelta(minutes=1)
+
+
+def create_token(*, user: User, name: str = "") -> tuple[ApiToken, str]:
+    """Make a token for an account. The text returned is the only copy of it."""
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(user=user, name=name, prefix=text[: len(PREFIX) + 5], digest=_digest(text))
+    return token, text
+
+
+def find_token(text: str, *, now: datetime) -> ApiToken | None:
+    """The live token behind ``text``, of an active account; notes its use, at most once a minute."""
+    token = ApiToken.objects.select_related("user").filter(digest=_digest(text), revoked_at=None).first()
+    if token is None or not token.user.is_active:
+        return None
+    if token.last_used_at is None or now - token.last_used_at >= _LAST_USED_STEP:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token
+
+
+def revoke_token(token: ApiToken, *, now: datetime) -> None:
+    """End a token. It stays listed, so that its last use can still be seen."""
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,278 @@
+"""All settings, in one file, from the environment (and .env beside manage.py), read once.
+
+Every bad value is reported at once by ``env.seal()``. ``.env.example`` lists each variable.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from csp.constants import NONE, SELF
+from django.utils.translation import gettext_lazy as _
+from environs import Env, validate
+
+from config.paths import BASE_DIR, VAR_DIR, redis_socket
+
+env = Env(eager=False)
+env.read_env(str(BASE_DIR / ".env"))
+
+
+# --- The site -------------------------------------------------------------------------------
+
+SECRET_KEY = env.str("SECRET_KEY", validate=validate.Length(min=32))
+DEBUG = env.bool("DEBUG", False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+HTTPS = env.bool("HTTPS", False)
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'sluice.sqlite3'}")
+}
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 10, validate=validate.Range(min=1))
+REDIS_URL = env.str("REDIS_URL", f"unix://{redis_socket()}")
+TIME_ZONE = env.str("TIME_ZONE", "UTC")
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+
+# --- Models and providers -------------------------------------------------------------------
+
+OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")
+OPENAI_BASE_URL = env.str("OPENAI_BASE_URL", "") or "https://api.openai.com/v1"
+GEMINI_API_KEY = env.str("GEMINI_API_KEY", "")
+GEMINI_BASE_URL = env.str("GEMINI_BASE_URL", "") or "https://generativelanguage.googleapis.com"
+GEMINI_API_VERSION = env.str("GEMINI_API_VERSION", "v1")
+
+# Deadlines of one attempt, in seconds (FAULTS: the SDKs' own are per read), and the output cap.
+CONNECT_TIMEOUT_S = env.float("CONNECT_TIMEOUT_S", 5.0, validate=validate.Range(min=0.05))
+FIRST_TOKEN_TIMEOUT_S = env.float("FIRST_TOKEN_TIMEOUT_S", 20.0, validate=validate.Range(min=0.05))
+IDLE_TIMEOUT_S = env.float("IDLE_TIMEOUT_S", 20.0, validate=validate.Range(min=0.05))
+TOTAL_TIMEOUT_S = env.float("TOTAL_TIMEOUT_S", 180.0, validate=validate.Range(min=0.05))
+MAX_OUTPUT_CHARS = env.int("MAX_OUTPUT_CHARS", 100_000, validate=validate.Range(min=1))
+MAX_MESSAGE_CHARS = env.int("MAX_MESSAGE_CHARS", 32_000, validate=validate.Range(min=1))
+
+_prices = env.json("MODEL_PRICES", {})
+
+CHAT_PROVIDERS: dict[str, dict[str, Any]] = {
+    "openai": {
+        "BACKEND": "chat.providers.openai.OpenAIProvider",
+        "OPTIONS": {"api_key": OPENAI_API_KEY, "base_url": OPENAI_BASE_URL},
+    },
+    "gemini": {
+        "BACKEND": "chat.providers.gemini.GeminiProvider",
+        "OPTIONS": {
+            "api_key": GEMINI_API_KEY,
+            "base_url": GEMINI_BASE_URL,
+            "api_version": GEMINI_API_VERSION,
+        },
+    },
+}
+
+# What a person or a client can ask for. "price_provider" is the vendor's id in genai-prices.
+CHAT_MODELS: dict[str, dict[str, Any]] = {
+    "chat-model": {
+        "label": _("Chat"),
+        "description": _("For everyday questions"),
+        "provider": "openai",
+        "upstream": env.str("CHAT_MODEL_UPSTREAM", "gpt-5.4"),
+    },
+    "chat-model-reasoning": {
+        "label": _("Chat with reasoning"),
+        "description": _("Thinks before it answers"),
+        "provider": "openai",
+        "upstream": env.str("REASONING_MODEL_UPSTREAM", "gpt-5.5"),
+    },
+    "gemini-flash-lite": {
+        "label": _("Gemini Flash Lite"),
+        "description": _("Quick and light"),
+        "provider": "gemini",
+        "upstream": env.str("GEMINI_FLASH_LITE_UPSTREAM", "gemini-3.1-flash-lite"),
+    },
+}
+# Operator's own prices, USD per million tokens; they win over genai-prices.
+MODEL_PRICES: dict[str, dict[str, Decimal]] = {
+    key: {part: Decimal(str(usd)) for part, usd in parts.items()} for key, parts in (_prices or {}).items()
+}
+DEFAULT_CHAT_MODEL = "chat-model"
+DEFAULT_ROLLOUT = "gemini-flash-lite"
+
+# Prompt history sent along with a message: the newest messages that fit.
+CONTEXT_CHARS = env.int("CONTEXT_CHARS", 60_000, validate=validate.Range(min=1000))
+# How long a running answer's event log stays in Redis after its last event, in seconds.
+EVENT_LOG_TTL_S = env.int("EVENT_LOG_TTL_S", 3600, validate=validate.Range(min=60))
+
+env.seal()
+
+# --- Django ---------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "whitenoise.runserver_nostatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_htmx",
+    "waffle",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "metrics",
+    "rollout",
+    "chat",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+_database = DATABASES["default"]
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL lets readers and the writer work side by side; IMMEDIATE makes a writer wait for its
+    # turn at BEGIN instead of failing at its first write (FAULTS I06).
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 10},
+    }
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "sluice",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 1},
+    },
+    # A flag is read from its row each time; a cache in between could only delay the kill switch.
+    "waffle": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+}
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "chat.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# --- Security -------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+
+# --- Waffle, DRF, Celery --------------------------------------------------------------------
+
+WAFFLE_FLAG_MODEL = "rollout.Rollout"
+WAFFLE_CACHE_NAME = "waffle"
+WAFFLE_ENABLE_ADMIN_PAGES = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "chat.authentication.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sluice",
+    "DESCRIPTION": "Reads and steers the rollout of a cheaper chat model.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "sweep-abandoned-answers": {"task": "chat.sweep_abandoned", "schedule": 60.0, "options": {"expires": 55}},
+    "evaluate-rollouts": {"task": "rollout.evaluate", "schedule": 60.0, "options": {"expires": 55}},
+    "build-daily-reports": {"task": "metrics.build_daily_reports", "schedule": 600.0, "options": {"expires": 595}},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "config.logs.LineFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # The SDKs' transport logs whole URLs at INFO, and httpx2 one line a request.
+        "httpx2": {"level": "WARNING"},
+        "httpcore2": {"level": "WARNING"},
+        "openai": {"level": "WARNING"},
+        "google_genai": {"level": "WARNING"},
+        "django.server": {"handlers": ["stderr"], "propagate": False},
+    },
+}

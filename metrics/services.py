@@ -1,0 +1,235 @@
+"""The only way into metrics: open and close calls, rate an answer, add up an arm's health.
+
+Knows its own rows. Knows nothing of people, conversations or how a rollout decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import Avg, Count, F, Q, QuerySet, Sum
+
+from metrics.models import Arm, ModelCall, Outcome
+from metrics.pricing import Usage
+
+# What counts against a model. ``cancelled`` is the person's own choice and counts for nobody.
+ERROR_OUTCOMES = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.ABANDONED, Outcome.REFUSED, Outcome.EMPTY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallStart:
+    """A call about to be made. ``unit`` is a pseudonym; ``arm`` and ``rollout`` are "" outside any rollout."""
+
+    answer_id: UUID
+    attempt: int
+    surface: str
+    rollout: str
+    arm: str
+    reason: str
+    percent: Decimal | None
+    unit: str
+    requested_model: str
+    assigned_model: str
+    served_model: str
+    started_at: datetime
+    is_demo: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEnd:
+    """How a call ended. ``None`` is "not known"; times in ms since the call was opened; costs in USD."""
+
+    outcome: Outcome
+    ended_at: datetime
+    ttft_ms: int | None = None
+    latency_ms: int | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal | None = None
+    baseline_cost_usd: Decimal | None = None
+    upstream_model: str = ""
+    finish_reason: str = ""
+    error_class: str = ""
+    error_detail: str = ""
+    http_status: int | None = None
+
+
+def open_call(start: CallStart) -> UUID:
+    """Write the call's row, outcome ``running``, before anything is sent upstream. Returns its id."""
+    call = ModelCall.objects.create(
+        answer_id=start.answer_id,
+        attempt=start.attempt,
+        surface=start.surface,
+        rollout=start.rollout,
+        arm=start.arm,
+        reason=start.reason,
+        percent=start.percent,
+        unit=start.unit,
+        requested_model=start.requested_model,
+        assigned_model=start.assigned_model,
+        served_model=start.served_model,
+        started_at=start.started_at,
+        is_demo=start.is_demo,
+    )
+    return call.id
+
+
+def close_call(call_id: UUID, end: CallEnd) -> bool:
+    """Write how a running call ended, once. False, and no change, if it had already ended."""
+    closed = ModelCall.objects.filter(id=call_id, outcome=Outcome.RUNNING).update(
+        outcome=end.outcome,
+        ended_at=end.ended_at,
+        ttft_ms=end.ttft_ms,
+        latency_ms=end.latency_ms,
+        input_tokens=end.usage.input_tokens,
+        output_tokens=end.usage.output_tokens,
+        cached_tokens=end.usage.cached_tokens,
+        reasoning_tokens=end.usage.reasoning_tokens,
+        cost_usd=end.cost_usd,
+        baseline_cost_usd=end.baseline_cost_usd,
+        upstream_model=end.upstream_model[:200],
+        finish_reason=end.finish_reason,
+        error_class=end.error_class,
+        error_detail=end.error_detail[:300],
+        http_status=end.http_status,
+    )
+    return closed == 1
+
+
+def abandon_calls(*, started_before: datetime, now: datetime) -> list[UUID]:
+    """Close calls that a dead process left running. Returns the answers they belonged to."""
+    stale = ModelCall.objects.filter(outcome=Outcome.RUNNING, started_at__lt=started_before)
+    answers = []
+    for call_id, answer_id in stale.values_list("id", "answer_id"):
+        if close_call(call_id, CallEnd(outcome=Outcome.ABANDONED, ended_at=now, error_class="abandoned")):
+            answers.append(answer_id)
+    return answers
+
+
+def rate(answer_id: UUID, rating: int | None) -> None:
+    """Store a person's rating of an answer, 1 to 5, or ``None`` to take it back.
+
+    It stands on the first attempt: that is the one that counts for the arm the person was assigned to.
+    """
+    if rating is not None and not 1 <= rating <= 5:
+        raise ValueError("a rating is 1 to 5")
+    ModelCall.objects.filter(answer_id=answer_id, attempt=1).update(rating=rating)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmHealth:
+    """One arm in a window. Requests are first attempts; money counts every attempt. ``None`` is "not known"."""
+
+    requests: int = 0
+    people: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    ttft_n: int = 0
+    ttft_mean_ms: float | None = None
+    latency_mean_ms: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    priced_cost_usd: Decimal = Decimal(0)
+    baseline_cost_usd: Decimal = Decimal(0)
+    cost_unknown: int = 0
+    ratings: int = 0
+    rating_mean: float | None = None
+    fallbacks: int = 0
+
+    @property
+    def judged(self) -> int:
+        """Requests that ended and were not cancelled: the denominator of the error rate."""
+        apart = (Outcome.RUNNING.value, Outcome.CANCELLED.value)
+        return sum(n for outcome, n in self.outcomes.items() if outcome not in apart)
+
+    @property
+    def errors(self) -> int:
+        """Requests that ended badly."""
+        return sum(self.outcomes.get(outcome.value, 0) for outcome in ERROR_OUTCOMES)
+
+    @property
+    def error_rate(self) -> float | None:
+        """Errors per judged request, 0 to 1."""
+        return self.errors / self.judged if self.judged else None
+
+    @property
+    def saved_usd(self) -> Decimal:
+        """What the same tokens would have cost at the baseline's price, minus what they cost."""
+        return self.baseline_cost_usd - self.priced_cost_usd
+
+    @property
+    def saved_share(self) -> float | None:
+        """``saved_usd`` as a share of the baseline's price, 1 is everything, negative is dearer."""
+        return float(self.saved_usd / self.baseline_cost_usd) if self.baseline_cost_usd else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """Both arms of one rollout between ``since`` (in) and ``until`` (out).
+
+    ``expected_candidate`` is the number of requests that the percentages in force at each request
+    would send to the candidate. ``other`` counts requests by reason that do not decide anything.
+    """
+
+    rollout: str
+    since: datetime
+    until: datetime
+    baseline: ArmHealth
+    candidate: ArmHealth
+    expected_candidate: Decimal
+    other: dict[str, int]
+
+    @property
+    def requests(self) -> int:
+        """First attempts that decide, both arms."""
+        return self.baseline.requests + self.candidate.requests
+
+
+def health(*, rollout: str, since: datetime, until: datetime, reasons: Sequence[str] = ("percentage",)) -> Health:
+    """Add up a rollout's calls by assigned arm; only the ``reasons`` given enter the arms."""
+    window = ModelCall.objects.filter(rollout=rollout, started_at__gte=since, started_at__lt=until)
+    deciding = window.filter(reason__in=reasons)
+    first = deciding.filter(attempt=1)
+    others = window.filter(attempt=1).exclude(reason__in=reasons).values("reason").annotate(n=Count("id"))
+    percent_sum = first.aggregate(total=Sum("percent"))["total"] or Decimal(0)
+    return Health(
+        rollout=rollout,
+        since=since,
+        until=until,
+        baseline=_arm_health(deciding.filter(arm=Arm.BASELINE)),
+        candidate=_arm_health(deciding.filter(arm=Arm.CANDIDATE)),
+        expected_candidate=Decimal(percent_sum) / 100,
+        other={row["reason"]: row["n"] for row in others.order_by("reason")},
+    )
+
+
+def _arm_health(calls: "QuerySet[ModelCall]") -> ArmHealth:
+    first = Q(attempt=1)
+    priced = Q(cost_usd__isnull=False, baseline_cost_usd__isnull=False)
+    # A call that never reached the model costs nothing we could know; it is not "unknown".
+    reached = Q(ttft_ms__isnull=False) | Q(outcome__in=[Outcome.OK, Outcome.REFUSED, Outcome.EMPTY])
+    sums = calls.aggregate(
+        requests=Count("id", filter=first),
+        people=Count("unit", filter=first, distinct=True),
+        ttft_n=Count("ttft_ms", filter=first),
+        ttft_mean_ms=Avg("ttft_ms", filter=first),
+        latency_mean_ms=Avg("latency_ms", filter=first & Q(ttft_ms__isnull=False)),
+        input_tokens=Sum("input_tokens", default=0),
+        output_tokens=Sum("output_tokens", default=0),
+        cost_usd=Sum("cost_usd"),
+        priced_cost_usd=Sum("cost_usd", filter=priced),
+        baseline_cost_usd=Sum("baseline_cost_usd", filter=priced),
+        cost_unknown=Count("id", filter=Q(cost_usd__isnull=True) & reached),
+        ratings=Count("rating", filter=first),
+        rating_mean=Avg("rating", filter=first),
+        fallbacks=Count("id", filter=~Q(served_model=F("assigned_model"))),
+    )
+    outcomes = calls.filter(first).values("outcome").annotate(n=Count("id")).order_by("outcome")
+    for money in ("cost_usd", "priced_cost_usd", "baseline_cost_usd"):
+        sums[money] = sums[money] or Decimal(0)
+    for tokens in ("input_tokens", "output_tokens"):
+        sums[tokens] = int(sums[tokens])
+    for mean in ("ttft_mean_ms", "latency_mean_ms", "rating_mean"):
+        sums[mean] = None if sums[mean] is None else float(sums[mean])
+    return ArmHealth(outcomes={row["outcome"]: row["n"] for row in outcomes}, **sums)

@@ -1,0 +1,232 @@
+"""The only way into rollout for reading: whose request goes where, how it stands, what to do next.
+
+Changing a rollout is ``rollout.changes.change_rollout``. Knows rollouts and reads health from metrics;
+knows nothing of people beyond their unit and whether they are testers.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from metrics import services as metrics_services
+from metrics.services import ArmHealth, Health
+from rollout import words
+from rollout.bucketing import ArmName, Reason, assign
+from rollout.changes import RolloutNotFound
+from rollout.decisions import ArmFigures, Criteria, Decision, decide
+from rollout.defaults import create_default_rollout
+from rollout.models import Evaluation, Rollout, RolloutChange, Stage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Where one request goes. ``rollout`` and ``arm`` are "" where no rollout has a say."""
+
+    requested_model: str
+    assigned_model: str
+    baseline_model: str
+    rollout: str
+    arm: ArmName | str
+    reason: Reason
+    percent: Decimal | None
+
+
+def route(*, requested_model: str, unit: str, user: Any = None, language: str = "") -> Route:
+    """Decide which model answers a request, from the database's row as it is now, in one query.
+
+    ``user`` is the Django account behind the unit, ``None`` for a program's end user; it and ``language``
+    only serve to find testers.
+    """
+    rollout = _rollout_for(requested_model, user)
+    if rollout is None:
+        return Route(
+            requested_model=requested_model,
+            assigned_model=requested_model,
+            baseline_model=requested_model,
+            rollout="",
+            arm="",
+            reason="not_in_rollout",
+            percent=None,
+        )
+    assignment = assign(
+        rollout=rollout.name,
+        salt=rollout.salt,
+        unit=unit,
+        percent=rollout.percent,
+        everyone=rollout.everyone,
+        is_tester=_is_tester(rollout, user, language),
+        asked_for_candidate=requested_model == rollout.candidate,
+    )
+    return Route(
+        requested_model=requested_model,
+        assigned_model=rollout.candidate if assignment.arm == "candidate" else rollout.baseline,
+        baseline_model=rollout.baseline,
+        rollout=rollout.name,
+        arm=assignment.arm,
+        reason=assignment.reason,
+        percent=rollout.percent,
+    )
+
+
+def log_route(route: Route, *, unit: str, call_id: object) -> None:
+    """The one line an operator greps for."""
+    logger.info(
+        "Model routing: %s → %s",
+        route.requested_model,
+        route.assigned_model,
+        extra={"rollout": route.rollout, "reason": route.reason, "unit": unit, "call_id": call_id},
+    )
+
+
+def _rollout_for(model: str, user: Any) -> Rollout | None:
+    """The open rollout that this model key takes part in, else a closed one, in a single query."""
+    rollouts: QuerySet[Rollout] = Rollout.objects.filter(Q(baseline=model) | Q(candidate=model))
+    if user is not None:
+        named = Rollout.users.through.objects.filter(rollout_id=OuterRef("pk"), user_id=user.pk)
+        grouped = Rollout.groups.through.objects.filter(
+            rollout_id=OuterRef("pk"), group__in=user.groups.values("pk").order_by()
+        )
+        rollouts = rollouts.annotate(names_user=Exists(named) | Exists(grouped))
+    candidates = sorted(rollouts, key=lambda row: (not row.is_on, row.baseline != model, row.name))
+    return candidates[0] if candidates else None
+
+
+def _is_tester(rollout: Rollout, user: Any, language: str) -> bool:
+    languages = {code.strip().lower() for code in rollout.languages.split(",") if code.strip()}
+    if language and language.lower() in languages:
+        return True
+    if user is None:
+        return False
+    return bool(
+        getattr(rollout, "names_user", False)
+        or (rollout.superusers and user.is_superuser)
+        or (rollout.staff and user.is_staff)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a rollout stands over the last ``hours``: its configuration, health and decision."""
+
+    rollout: Rollout
+    stages: Sequence[Stage]
+    hours: int
+    now: datetime
+    health: Health
+    decision: Decision
+
+    @property
+    def reason(self) -> str:
+        """The decision's reason in words."""
+        return words.reason(self.decision)
+
+    @property
+    def recommendation(self) -> str:
+        """What to do next, in words."""
+        return words.recommendation(self.decision)
+
+    @property
+    def force_model(self) -> str | None:
+        """The candidate's key while everyone gets it."""
+        return self.rollout.candidate if self.rollout.everyone is True else None
+
+    @property
+    def next_stage(self) -> Stage | None:
+        """The first stage of the ramp above today's percentage."""
+        return next((stage for stage in self.stages if stage.percent > self.rollout.percent), None)
+
+
+def get_rollout(name: str) -> Rollout:
+    """The rollout of that name. Raises RolloutNotFound."""
+    try:
+        return Rollout.objects.get(name=name)
+    except Rollout.DoesNotExist:
+        raise RolloutNotFound(f"There is no rollout named {name}.", code="not_found") from None
+
+
+def status(name: str, *, hours: int = 24, now: datetime) -> Status:
+    """How the rollout stands over the ``hours`` (1 to 720) before ``now``. Raises RolloutNotFound."""
+    rollout = get_rollout(name)
+    # A call that starts while we look belongs to the window too.
+    health = metrics_services.health(rollout=name, since=now - timedelta(hours=hours), until=now + timedelta(seconds=1))
+    return Status(
+        rollout=rollout,
+        stages=list(rollout.stages.order_by("position")),
+        hours=hours,
+        now=now,
+        health=health,
+        decision=decide(
+            candidate=_figures(health.candidate), baseline=_figures(health.baseline), criteria=criteria_of(rollout)
+        ),
+    )
+
+
+def criteria_of(rollout: Rollout) -> Criteria:
+    """A rollout's criteria as plain numbers."""
+    return Criteria(
+        latency_target_ms=float(rollout.latency_target_ms),
+        min_cost_reduction=float(rollout.min_cost_reduction),
+        max_error_increase=float(rollout.max_error_increase),
+        min_sample=rollout.min_sample,
+    )
+
+
+def _figures(arm: ArmHealth) -> ArmFigures:
+    return ArmFigures(
+        judged=arm.judged,
+        errors=arm.errors,
+        ttft_mean_ms=arm.ttft_mean_ms,
+        cost_reduction=None if arm.saved_share is None else 100 * arm.saved_share,
+    )
+
+
+def evaluate_rollouts(*, now: datetime) -> list[Evaluation]:
+    """Evaluate every open rollout over 24 hours; a decision that repeats only renews its last row."""
+    names = Rollout.objects.exclude(everyone=False).order_by("name").values_list("name", flat=True)
+    return [_evaluate(name, now) for name in names]
+
+
+def _evaluate(name: str, now: datetime) -> Evaluation:
+    current = status(name, now=now)
+    last = Evaluation.objects.filter(rollout=name).first()
+    if last is not None and (last.verdict, last.percent) == (current.decision.verdict, current.rollout.percent):
+        last.last_at, last.reason, last.evidence = now, current.reason, _evidence(current)
+        last.save(update_fields=["last_at", "reason", "evidence"])
+        return last
+    logger.info("Decision: %s", current.decision.verdict, extra={"rollout": name, "reason": current.reason})
+    return Evaluation.objects.create(
+        rollout=name,
+        verdict=current.decision.verdict,
+        reason=current.reason,
+        percent=current.rollout.percent,
+        evidence=_evidence(current),
+        first_at=now,
+        last_at=now,
+    )
+
+
+def _evidence(current: Status) -> dict[str, Any]:
+    return {
+        "criteria": [
+            {"name": c.name, "value": c.value, "target": c.target, "pass": c.passed} for c in current.decision.criteria
+        ],
+        "candidate": {"requests": current.health.candidate.requests, "people": current.health.candidate.people},
+        "baseline": {"requests": current.health.baseline.requests, "people": current.health.baseline.people},
+    }
+
+
+def history(name: str, *, limit: int = 20) -> Sequence[RolloutChange]:
+    """The newest changes of a rollout, newest first."""
+    return list(RolloutChange.objects.filter(rollout=name)[:limit])
+
+
+def ensure_default_rollout() -> None:
+    """Create the default rollout where it is missing."""
+    create_default_rollout(Rollout, Stage)

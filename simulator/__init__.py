@@ -1,0 +1,1 @@
+"""An upstream that stands in for the model vendors, over their own wire protocols."""

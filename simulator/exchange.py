@@ -1,0 +1,82 @@
+"""One question and its made-up answer, in no vendor's words.
+
+Knows plain values. Knows no wire format, no HTTP, no clock and no dice.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Models that think before they answer: the tokens are charged, the text is not shown.
+THINKING_MODELS = re.compile(r"^(o\d|gpt-5\.5)|reasoning|thinking|-pro")
+# Vendors reuse long prompts in whole blocks.
+CACHE_LEAST_TOKENS = 1024
+CACHE_BLOCK_TOKENS = 128
+
+
+class Misunderstood(Exception):
+    """A request that the vendor would turn down with ``status``, and the words it would use."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What was asked: the model, every turn's text (oldest first), and how to answer."""
+
+    model: str
+    turns: Sequence[str]
+    stream: bool
+    include_usage: bool = True
+
+    @property
+    def text(self) -> str:
+        """The newest turn."""
+        return self.turns[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What comes back, with its token counts. ``created`` is in seconds since 1970."""
+
+    id: str
+    created: int
+    text: str
+    input_tokens: int
+    cached_tokens: int
+    text_tokens: int
+    reasoning_tokens: int
+
+
+def answer_to(question: Question, *, text: str, answer_id: str, created: int) -> Answer:
+    """``text`` as the answer to ``question``; its counts follow from the two texts alone."""
+    text_tokens = count_tokens(text)
+    return Answer(
+        id=answer_id,
+        created=created,
+        text=text,
+        input_tokens=sum(count_tokens(turn) for turn in question.turns),
+        cached_tokens=_cached(question.turns[:-1]),
+        text_tokens=text_tokens,
+        reasoning_tokens=text_tokens // 2 if THINKING_MODELS.search(question.model) else 0,
+    )
+
+
+def count_tokens(text: str) -> int:
+    """About what a tokenizer would say: four characters a token."""
+    return math.ceil(len(text) / 4)
+
+
+def pieces(text: str, words: int) -> list[str]:
+    """``text`` cut into runs of ``words`` words, white space kept, so that the pieces join to it."""
+    single = re.findall(r"\S+\s*|\s+", text)
+    return ["".join(single[start : start + words]) for start in range(0, len(single), words)]
+
+
+def _cached(earlier_turns: Sequence[str]) -> int:
+    tokens = sum(count_tokens(turn) for turn in earlier_turns)
+    return 0 if tokens < CACHE_LEAST_TOKENS else tokens - tokens % CACHE_BLOCK_TOKENS

@@ -1,0 +1,122 @@
+"""OpenAI's chat completions on the wire: requests in, bodies and stream events out.
+
+Knows the protocol (https://platform.openai.com/docs/api-reference/chat). Knows no HTTP server, no
+clock and no dice.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from simulator.exchange import Answer, Misunderstood, Question, pieces
+
+WORDS_A_CHUNK = 1
+# Listed for the curious; a request may name any model.
+LISTED_MODELS = ("gpt-5.4", "gpt-5.5")
+ERROR_TYPES = {429: ("rate_limit_error", "rate_limit_exceeded")}
+
+
+def read_key(headers: Mapping[str, str], query: Mapping[str, str]) -> None:
+    """Misunderstood (401) without a bearer key; any key will do."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Misunderstood(401, "You didn't provide an API key in the Authorization header (Bearer YOUR_KEY).")
+
+
+def read_question(body: Any) -> Question:
+    """The question in a request's JSON; Misunderstood (400) where something is missing or odd."""
+    if not isinstance(body, dict):
+        raise Misunderstood(400, "We could not parse the JSON body of your request.")
+    model, messages = body.get("model"), body.get("messages")
+    if not isinstance(model, str) or not model:
+        raise Misunderstood(400, "you must provide a model parameter")
+    if not isinstance(messages, list) or not messages:
+        raise Misunderstood(400, "Invalid 'messages': expected a non-empty array.")
+    options = body.get("stream_options")
+    return Question(
+        model=model,
+        turns=[_text(message) for message in messages],
+        stream=body.get("stream") is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def whole(question: Question, answer: Answer) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    message = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
+    return {
+        **_envelope(question, answer, "chat.completion"),
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "usage": _usage(answer),
+    }
+
+
+def events(question: Question, answer: Answer) -> Iterator[tuple[str, bytes]]:
+    """The answer's text piece by piece, each with the server-sent event that carries it."""
+    yield "", _chunk(question, answer, {"role": "assistant", "content": "", "refusal": None})
+    for piece in pieces(answer.text, WORDS_A_CHUNK):
+        yield piece, _chunk(question, answer, {"content": piece})
+    yield "", _chunk(question, answer, {}, finish_reason="stop")
+    if question.include_usage:
+        yield "", _event({**_envelope(question, answer, "chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+    yield "", b"data: [DONE]\n\n"
+
+
+def error(status: int, message: str) -> dict[str, Any]:
+    """An error's body."""
+    default = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    kind, code = ERROR_TYPES.get(status, (default, None))
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def models() -> dict[str, Any]:
+    """The body of the list of models."""
+    listed = [{"id": name, "object": "model", "created": 1767225600, "owned_by": "openai"} for name in LISTED_MODELS]
+    return {"object": "list", "data": listed}
+
+
+def _text(message: Any) -> str:
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    raise Misunderstood(400, "Invalid type for 'messages[].content': expected a string or an array of parts.")
+
+
+def _envelope(question: Question, answer: Answer, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{answer.id}",
+        "object": kind,
+        "created": answer.created,
+        "model": question.model,
+        "service_tier": "default",
+        "system_fingerprint": None,
+    }
+
+
+def _chunk(question: Question, answer: Answer, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    chunk = {**_envelope(question, answer, "chat.completion.chunk"), "choices": [choice]}
+    return _event({**chunk, "usage": None} if question.include_usage else chunk)
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    output_tokens = answer.text_tokens + answer.reasoning_tokens
+    return {
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": answer.input_tokens + output_tokens,
+        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": answer.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"

@@ -46,9 +46,7 @@ def _end_with_parent() -> None:
 
 
 async def _takes_connections(address: Address) -> bool:
-    connect = (
-        asyncio.open_unix_connection(address) if isinstance(address, str) else asyncio.open_connection(*address)
-    )
+    connect = asyncio.open_unix_connection(address) if isinstance(address, str) else asyncio.open_connection(*address)
     try:
         _, writer = await connect
     except OSError:

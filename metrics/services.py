@@ -209,27 +209,29 @@ def _arm_health(calls: "QuerySet[ModelCall]") -> ArmHealth:
     priced = Q(cost_usd__isnull=False, baseline_cost_usd__isnull=False)
     # A call that never reached the model costs nothing we could know; it is not "unknown".
     reached = Q(ttft_ms__isnull=False) | Q(outcome__in=[Outcome.OK, Outcome.REFUSED, Outcome.EMPTY])
+    # The prefix keeps Django from taking an earlier sum for the column of the same name.
     sums = calls.aggregate(
-        requests=Count("id", filter=first),
-        people=Count("unit", filter=first, distinct=True),
-        ttft_n=Count("ttft_ms", filter=first),
-        ttft_mean_ms=Avg("ttft_ms", filter=first),
-        latency_mean_ms=Avg("latency_ms", filter=first & Q(ttft_ms__isnull=False)),
-        input_tokens=Sum("input_tokens", default=0),
-        output_tokens=Sum("output_tokens", default=0),
-        cost_usd=Sum("cost_usd"),
-        priced_cost_usd=Sum("cost_usd", filter=priced),
-        baseline_cost_usd=Sum("baseline_cost_usd", filter=priced),
-        cost_unknown=Count("id", filter=Q(cost_usd__isnull=True) & reached),
-        ratings=Count("rating", filter=first),
-        rating_mean=Avg("rating", filter=first),
-        fallbacks=Count("id", filter=~Q(served_model=F("assigned_model"))),
+        a_requests=Count("id", filter=first),
+        a_people=Count("unit", filter=first, distinct=True),
+        a_ttft_n=Count("ttft_ms", filter=first),
+        a_ttft_mean_ms=Avg("ttft_ms", filter=first),
+        a_latency_mean_ms=Avg("latency_ms", filter=first & Q(ttft_ms__isnull=False)),
+        a_input_tokens=Sum("input_tokens", default=0),
+        a_output_tokens=Sum("output_tokens", default=0),
+        a_cost_usd=Sum("cost_usd"),
+        a_priced_cost_usd=Sum("cost_usd", filter=priced),
+        a_baseline_cost_usd=Sum("baseline_cost_usd", filter=priced),
+        a_cost_unknown=Count("id", filter=Q(cost_usd__isnull=True) & reached),
+        a_ratings=Count("rating", filter=first),
+        a_rating_mean=Avg("rating", filter=first),
+        a_fallbacks=Count("id", filter=~Q(served_model=F("assigned_model"))),
     )
+    figures = {name.removeprefix("a_"): value for name, value in sums.items()}
     outcomes = calls.filter(first).values("outcome").annotate(n=Count("id")).order_by("outcome")
     for money in ("cost_usd", "priced_cost_usd", "baseline_cost_usd"):
-        sums[money] = sums[money] or Decimal(0)
+        figures[money] = figures[money] or Decimal(0)
     for tokens in ("input_tokens", "output_tokens"):
-        sums[tokens] = int(sums[tokens])
+        figures[tokens] = int(figures[tokens])
     for mean in ("ttft_mean_ms", "latency_mean_ms", "rating_mean"):
-        sums[mean] = None if sums[mean] is None else float(sums[mean])
-    return ArmHealth(outcomes={row["outcome"]: row["n"] for row in outcomes}, **sums)
+        figures[mean] = None if figures[mean] is None else float(figures[mean])
+    return ArmHealth(outcomes={row["outcome"]: row["n"] for row in outcomes}, **figures)

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -107,7 +108,7 @@ def change_rollout(
     if unknown:
         raise ChangeRefused(_("Unknown: %(fields)s.") % {"fields": ", ".join(unknown)}, field=unknown[0])
     with transaction.atomic():
-        rollout = _locked(name)
+        rollout = get_rollout(name, Rollout.objects.select_for_update())
         if expected_version is not None and rollout.version != expected_version:
             raise VersionConflict(
                 _("The rollout was changed by somebody else in the meantime. Look at its new state and try again."),
@@ -115,28 +116,20 @@ def change_rollout(
             )
         before = describe(rollout)
         _apply(rollout, changes)
-        _validate(rollout)
-        rollout.version += 1
-        rollout.save()
-        for field in _MANY:
-            if field in changes:
-                getattr(rollout, field).set(changes[field])
-        if "stages" in changes:
-            _replace_stages(rollout, changes["stages"])
         after = describe(rollout)
         diff = {field: [before[field], after[field]] for field in after if before[field] != after[field]}
         if not diff:
             transaction.set_rollback(True)
-            return Rollout.objects.get(pk=rollout.pk)
-        RolloutChange.objects.create(
-            rollout=rollout.name,
-            changed_at=now or timezone.now(),
-            changed_by_id=actor.user_id,
-            actor=actor.name,
-            source=actor.source,
-            changes=diff,
-            why=why[:500],
-        )
+        else:
+            _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
+    return get_rollout(name)
+
+
+def get_rollout(name: str, among: "QuerySet[Rollout] | None" = None) -> Rollout:
+    """The rollout of that name. Raises RolloutNotFound."""
+    rollout = (Rollout.objects.all() if among is None else among).filter(name=name).first()
+    if rollout is None:
+        raise RolloutNotFound(_("There is no rollout named %(name)s.") % {"name": name}, code="not_found")
     return rollout
 
 
@@ -160,13 +153,6 @@ def _json(value: Any) -> Any:
     return f"{value:.2f}" if isinstance(value, Decimal) else value
 
 
-def _locked(name: str) -> Rollout:
-    try:
-        return Rollout.objects.select_for_update().get(name=name)
-    except Rollout.DoesNotExist:
-        raise RolloutNotFound(_("There is no rollout named %(name)s.") % {"name": name}, code="not_found") from None
-
-
 def _apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
     if "percent" in changes:
         rollout.percent = parse_percent(changes["percent"])
@@ -176,6 +162,26 @@ def _apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
             setattr(rollout, field, changes[field])
     if changes.get("rerandomise"):
         rollout.salt = new_salt()
+    _validate(rollout)
+    rollout.version += 1
+    rollout.save()
+    for field in _MANY:
+        if field in changes:
+            getattr(rollout, field).set(changes[field])
+    if "stages" in changes:
+        _replace_stages(rollout, changes["stages"])
+
+
+def _record(rollout: Rollout, diff: dict[str, Any], *, actor: Actor, why: str, at: datetime) -> None:
+    RolloutChange.objects.create(
+        rollout=rollout.name,
+        changed_at=at,
+        changed_by_id=actor.user_id,
+        actor=actor.name,
+        source=actor.source,
+        changes=diff,
+        why=why[:500],
+    )
 
 
 def _everyone(now: bool | None, enabled: bool | None, forced: bool | None) -> bool | None:

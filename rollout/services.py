@@ -17,7 +17,7 @@ from metrics import services as metrics_services
 from metrics.services import ArmHealth, Health
 from rollout import words
 from rollout.bucketing import ArmName, Reason, assign
-from rollout.changes import RolloutNotFound
+from rollout.changes import get_rollout
 from rollout.decisions import ArmFigures, Criteria, Decision, decide
 from rollout.defaults import create_default_rollout
 from rollout.models import Evaluation, Rollout, RolloutChange, Stage
@@ -141,14 +141,6 @@ class Status:
     def next_stage(self) -> Stage | None:
         """The first stage of the ramp above today's percentage."""
         return next((stage for stage in self.stages if stage.percent > self.rollout.percent), None)
-
-
-def get_rollout(name: str) -> Rollout:
-    """The rollout of that name. Raises RolloutNotFound."""
-    try:
-        return Rollout.objects.get(name=name)
-    except Rollout.DoesNotExist:
-        raise RolloutNotFound(f"There is no rollout named {name}.", code="not_found") from None
 
 
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:

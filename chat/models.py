@@ -3,7 +3,7 @@
 import uuid
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.auth.models import AbstractUser
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
@@ -24,8 +24,6 @@ class User(AbstractUser):
     unit = models.CharField(_("unit"), max_length=32, unique=True, default=new_unit, editable=False)
     is_guest = models.BooleanField(_("guest"), default=False)
     is_demo = models.BooleanField(_("demo data"), default=False, editable=False)
-
-    objects: "UserManager[User]" = UserManager()
 
     class Meta(AbstractUser.Meta):
         constraints = [
@@ -84,6 +82,9 @@ class Message(models.Model):
     served_model = models.CharField(_("served model"), max_length=100, blank=True)
     rating = models.PositiveSmallIntegerField(
         _("rating"), null=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
+    )
+    alive_at = models.DateTimeField(
+        null=True, editable=False, help_text=_("When the process that writes this reply last said so.")
     )
     client_id = models.UUIDField(
         null=True, unique=True, editable=False, help_text=_("Made by the page: one send, one message.")

@@ -21,7 +21,7 @@ env.read_env(str(BASE_DIR / ".env"))
 SECRET_KEY = env.str("SECRET_KEY", validate=validate.Length(min=32))
 DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 HTTPS = env.bool("HTTPS", False)
 
 DATABASES: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ TOTAL_TIMEOUT_S = env.float("TOTAL_TIMEOUT_S", 180.0, validate=validate.Range(mi
 MAX_OUTPUT_CHARS = env.int("MAX_OUTPUT_CHARS", 100_000, validate=validate.Range(min=1))
 MAX_MESSAGE_CHARS = env.int("MAX_MESSAGE_CHARS", 32_000, validate=validate.Range(min=1))
 
-_prices = env.json("MODEL_PRICES", {})
+_prices: Any = env.json("MODEL_PRICES", {})
 
 CHAT_PROVIDERS: dict[str, dict[str, Any]] = {
     "openai": {
@@ -78,6 +78,7 @@ CHAT_MODELS: dict[str, dict[str, Any]] = {
         "description": _("Thinks before it answers"),
         "provider": "openai",
         "upstream": env.str("REASONING_MODEL_UPSTREAM", "gpt-5.5"),
+        "first_token_timeout_s": 120.0,
     },
     "gemini-flash-lite": {
         "label": _("Gemini Flash Lite"),
@@ -124,7 +125,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -1,16 +1,22 @@
 """Money in a database column, exactly."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+# The stubs make fields generic; Django's own classes are not.
+if TYPE_CHECKING:
+    _Base = models.BigIntegerField[Decimal | None, Decimal | None]
+else:
+    _Base = models.BigIntegerField
+
 PICO = Decimal("1e-12")
 
 
-class UsdField(models.BigIntegerField):
+class UsdField(_Base):
     """US dollars as ``Decimal`` in Python and whole pico-dollars (1e-12 USD) in the database.
 
     Integers make SQL sums exact on SQLite too, which keeps decimals as floats. The finest list

@@ -39,9 +39,12 @@ class CallStart:
 
 @dataclass(frozen=True, kw_only=True)
 class CallEnd:
-    """How a call ended. ``None`` is "not known"; times in ms since the call was opened; costs in USD."""
+    """How a call ended. ``outcome`` is one of ``models.Outcome``'s values, not ``running``.
 
-    outcome: Outcome
+    ``None`` is "not known"; times in ms since the call was opened; costs in USD.
+    """
+
+    outcome: str
     ended_at: datetime
     ttft_ms: int | None = None
     latency_ms: int | None = None
@@ -78,7 +81,7 @@ def open_call(start: CallStart) -> UUID:
 def close_call(call_id: UUID, end: CallEnd) -> bool:
     """Write how a running call ended, once. False, and no change, if it had already ended."""
     closed = ModelCall.objects.filter(id=call_id, outcome=Outcome.RUNNING).update(
-        outcome=end.outcome,
+        outcome=Outcome(end.outcome),
         ended_at=end.ended_at,
         ttft_ms=end.ttft_ms,
         latency_ms=end.latency_ms,
@@ -97,14 +100,15 @@ def close_call(call_id: UUID, end: CallEnd) -> bool:
     return closed == 1
 
 
-def abandon_calls(*, started_before: datetime, now: datetime) -> list[UUID]:
-    """Close calls that a dead process left running. Returns the answers they belonged to."""
-    stale = ModelCall.objects.filter(outcome=Outcome.RUNNING, started_at__lt=started_before)
-    answers = []
-    for call_id, answer_id in stale.values_list("id", "answer_id"):
-        if close_call(call_id, CallEnd(outcome=Outcome.ABANDONED, ended_at=now, error_class="abandoned")):
-            answers.append(answer_id)
-    return answers
+def abandon_calls(*, now: datetime, started_before: datetime, answer_ids: Sequence[UUID] = ()) -> list[UUID]:
+    """Close calls that a dead process left running: the old ones, and those of answers known to be dead.
+
+    Returns the answers they belonged to.
+    """
+    dead = Q(started_at__lt=started_before) | Q(answer_id__in=answer_ids)
+    running = ModelCall.objects.filter(dead, outcome=Outcome.RUNNING).values_list("id", "answer_id")
+    end = CallEnd(outcome=Outcome.ABANDONED, ended_at=now, error_class="abandoned")
+    return [answer_id for call_id, answer_id in list(running) if close_call(call_id, end)]
 
 
 def rate(answer_id: UUID, rating: int | None) -> None:
@@ -149,19 +153,25 @@ class ArmHealth:
         return sum(self.outcomes.get(outcome.value, 0) for outcome in ERROR_OUTCOMES)
 
     @property
-    def error_rate(self) -> float | None:
-        """Errors per judged request, 0 to 1."""
-        return self.errors / self.judged if self.judged else None
+    def error_percent(self) -> float | None:
+        """Errors per 100 judged requests."""
+        return 100 * self.errors / self.judged if self.judged else None
 
     @property
-    def saved_usd(self) -> Decimal:
-        """What the same tokens would have cost at the baseline's price, minus what they cost."""
+    def saved_usd(self) -> Decimal | None:
+        """What the same tokens would have cost at the baseline's price, minus what they cost.
+
+        0 without any calls, ``None`` where there were some and no price is known.
+        """
+        if self.cost_unknown and not self.baseline_cost_usd:
+            return None
         return self.baseline_cost_usd - self.priced_cost_usd
 
     @property
-    def saved_share(self) -> float | None:
-        """``saved_usd`` as a share of the baseline's price, 1 is everything, negative is dearer."""
-        return float(self.saved_usd / self.baseline_cost_usd) if self.baseline_cost_usd else None
+    def saved_percent(self) -> float | None:
+        """The saving per 100 dollars at the baseline's price; negative is dearer."""
+        saved = self.saved_usd
+        return float(100 * saved / self.baseline_cost_usd) if saved is not None and self.baseline_cost_usd else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,139 @@
+"""One attempt: read one provider's stream to its end, within our own deadlines.
+
+The only caller of providers. Knows the contract and the clock it is given; no Django, no database,
+no Redis. The SDKs' timeouts are per read and never fire on a slow drip, hence the deadlines here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chat.providers.base import (
+    ChatRequest,
+    Finished,
+    Provider,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    ReasoningDelta,
+    Refused,
+    StreamEvent,
+    TextDelta,
+)
+from metrics.pricing import Usage
+
+OutcomeName = Literal["ok", "error", "timeout", "refused", "empty", "cancelled", "abandoned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """Seconds: to the first token, between two tokens, for the whole; and the most characters kept."""
+
+    first_token_s: float
+    idle_s: float
+    total_s: float
+    max_chars: int
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One attempt as it goes on; whole once ``run`` has returned or was cancelled.
+
+    Times in ms from the start of ``run``; ``ttft_ms`` is to the first visible text.
+    """
+
+    deadlines: Deadlines
+    clock: Callable[[], float]
+    outcome: OutcomeName = "cancelled"
+    error: ProviderError | None = None
+    finish_reason: str = ""
+    upstream_model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    ttft_ms: int | None = None
+    latency_ms: int | None = None
+    chars: int = 0
+    _started: float = 0.0
+
+    async def run(
+        self,
+        provider: Provider,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], Awaitable[None]],
+        on_reasoning: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Read the stream, hand on its text, and set ``outcome``. Raises nothing but cancellation."""
+        self._started = self.clock()
+        try:
+            await self._read(provider, request, on_text, on_reasoning)
+        except ProviderError as error:
+            self.fail(error)
+        finally:
+            self.latency_ms = self._elapsed_ms()
+
+    async def _read(
+        self,
+        provider: Provider,
+        request: ChatRequest,
+        on_text: Callable[[str], Awaitable[None]],
+        on_reasoning: Callable[[str], Awaitable[None]],
+    ) -> None:
+        stream = provider.stream(request)
+        begun = False
+        async with aclosing(stream) as events:  # type: ignore[type-var]
+            while True:
+                event = await self._next(events, begun)
+                begun = True
+                if isinstance(event, Finished):
+                    return self._finish(event)
+                if isinstance(event, ReasoningDelta):
+                    await on_reasoning(clean(event.text))
+                    continue
+                await self._take(event, on_text)
+
+    async def _next(self, events: AsyncIterator[StreamEvent], begun: bool) -> StreamEvent:
+        wait_s = self.deadlines.idle_s if begun else self.deadlines.first_token_s
+        left_s = self.deadlines.total_s - (self.clock() - self._started)
+        name = "timeout_total" if left_s <= wait_s else "timeout_idle" if begun else "timeout_first_token"
+        try:
+            async with asyncio.timeout(max(0.0, min(wait_s, left_s))):
+                return await anext(events)
+        except TimeoutError:
+            raise ProviderTimeout("The model did not answer in time.", error_class=name) from None
+        except StopAsyncIteration:
+            raise ProviderUnavailable("The answer ended without an end.", error_class="no_finish") from None
+
+    async def _take(self, event: TextDelta, on_text: Callable[[str], Awaitable[None]]) -> None:
+        if self.ttft_ms is None:
+            self.ttft_ms = self._elapsed_ms()
+        room = self.deadlines.max_chars - self.chars
+        self.chars += len(event.text)
+        await on_text(clean(event.text[:room]))
+        if self.chars > self.deadlines.max_chars:
+            raise ProviderUnavailable("The answer grew too long.", error_class="too_long")
+
+    def _finish(self, event: Finished) -> None:
+        self.usage, self.upstream_model, self.finish_reason = event.usage, event.upstream_model, event.finish_reason
+        if event.finish_reason == "refused":
+            self.outcome = "refused"
+        else:
+            self.outcome = "ok" if self.ttft_ms is not None else "empty"
+
+    def fail(self, error: ProviderError) -> None:
+        """Note how the attempt failed."""
+        self.error = error
+        if isinstance(error, Refused):
+            self.outcome, self.usage, self.upstream_model = "refused", error.usage, error.upstream_model
+        else:
+            self.outcome = "timeout" if isinstance(error, ProviderTimeout) else "error"
+
+    def _elapsed_ms(self) -> int:
+        return round(1000 * (self.clock() - self._started))
+
+
+def clean(text: str) -> str:
+    """Text that every store can hold: NUL and lone surrogates become U+FFFD."""
+    text = text.replace("\x00", "�")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,216 @@
+"""One running answer, from its first attempt to its last row.
+
+Runs in an asyncio task of its own, not in a response: a reload, a second tab or a closed one change
+nothing. Knows attempts, fallback, the event log and when to stop; rows are written by ``services``.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from contextvars import Context
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from chat import services
+from chat.attempt import Attempt, Deadlines
+from chat.eventlog import EventLog
+from chat.models import Message
+from chat.providers.base import ChatRequest, InvalidRequest, ProviderError, ProviderUnavailable, RateLimited
+from chat.providers.registry import find_model, get_provider
+from chat.services import Job
+from chat.threads import in_db
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 2
+RETRY_PAUSE_S = 0.2
+# A longer wait than this is not worth a person's time: the error is shown at once.
+LONGEST_RETRY_AFTER_S = 2.0
+SAVE_EVERY_S = 1.0
+ALIVE_EVERY_S = 10.0
+# A database that is away for a moment must not cost an answer its end; after these, the sweeper ends it.
+END_RETRIES_S = (0.5, 2.0, 5.0)
+
+# The loop keeps weak references to tasks only.
+_running: set[asyncio.Task[None]] = set()
+
+
+def start(job: Job) -> None:
+    """Begin to generate, in the background of the running event loop."""
+    # An empty context: the task outlives the request whose context it would carry on.
+    task = asyncio.get_running_loop().create_task(Answer(job).run(), name=f"answer {job.reply_id}", context=Context())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+async def drain(grace_s: float) -> None:
+    """Before the process ends: let running answers finish for ``grace_s`` seconds, then end them in order."""
+    if not _running:
+        return
+    _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.wait(pending)
+
+
+class Next(NamedTuple):
+    """The next attempt: by which model, after how long a pause."""
+
+    model: str
+    pause_s: float
+
+
+class Answer:
+    """The life of one answer."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._log = EventLog(job.reply_id)
+        self._parts: list[str] = []
+        self._deadline = time.monotonic() + settings.TOTAL_TIMEOUT_S
+
+    async def run(self) -> None:
+        """Generate until there is an answer or nothing left to try; always leaves an ended reply and calls."""
+        saver = asyncio.create_task(self._keep_saving())
+        stop = asyncio.create_task(self._log.wait_for_stop())
+        attempt = self._new_attempt()
+        try:
+            while True:
+                attempt = self._new_attempt()
+                await self._try(attempt, stop)
+                following = None if stop.done() else next_step(self._job, attempt)
+                if following is None:
+                    break
+                await asyncio.sleep(following.pause_s)
+                self._job = await in_db(services.next_attempt, self._job, following.model, attempt, timezone.now())
+        except asyncio.CancelledError:
+            attempt.outcome = "abandoned"
+            raise
+        except Exception:
+            # Whatever it was, the person must get a sentence and the call its row.
+            logger.exception("An answer failed unexpectedly", extra={"reply": self._job.reply_id})
+            attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
+        finally:
+            for helper in (saver, stop):
+                helper.cancel()
+            await asyncio.wait({saver, stop})
+            await asyncio.shield(asyncio.create_task(self._end(attempt)))
+
+    async def _try(self, attempt: Attempt, stop: asyncio.Task[None]) -> None:
+        task = asyncio.create_task(self._run_attempt(attempt))
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not task.done():
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run_attempt(self, attempt: Attempt) -> None:
+        model = find_model(self._job.served_model)
+        if model is None:
+            return attempt.fail(InvalidRequest("The catalogue has no such model.", error_class="unknown_model"))
+        request = ChatRequest(
+            upstream_model=model.upstream,
+            messages=self._job.messages,
+            connect_timeout_s=settings.CONNECT_TIMEOUT_S,
+        )
+        try:
+            provider = get_provider(model.provider)
+            await attempt.run(provider, request, on_text=self._on_text, on_reasoning=self._on_reasoning)
+        except Exception:
+            # A fault of our own in one adapter must not keep the other from answering.
+            logger.exception("An attempt failed unexpectedly", extra={"call_id": self._job.call_id})
+            attempt.fail(ProviderUnavailable("The attempt failed inside Sluice.", error_class="internal"))
+
+    def _new_attempt(self) -> Attempt:
+        model = find_model(self._job.served_model)
+        own_s = model.first_token_timeout_s if model is not None else None
+        return Attempt(
+            clock=time.monotonic,
+            deadlines=Deadlines(
+                first_token_s=own_s or settings.FIRST_TOKEN_TIMEOUT_S,
+                idle_s=settings.IDLE_TIMEOUT_S,
+                total_s=max(0.0, self._deadline - time.monotonic()),
+                max_chars=settings.MAX_OUTPUT_CHARS,
+            ),
+        )
+
+    async def _on_text(self, text: str) -> None:
+        self._parts.append(text)
+        await self._log.append("text", text)
+
+    async def _on_reasoning(self, text: str) -> None:
+        await self._log.append("reasoning", text)
+
+    async def _keep_saving(self) -> None:
+        """Save the text as it grows, at most once a second, and a sign of life when it doesn't."""
+        saved, saved_at = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            quiet = time.monotonic() - saved_at < ALIVE_EVERY_S
+            if len(self._parts) == saved and quiet:
+                continue
+            saved, saved_at = len(self._parts), time.monotonic()
+            try:
+                await in_db(services.save_partial, self._job.reply_id, "".join(self._parts), timezone.now())
+            except Exception:
+                # The next second tries again, and the end writes the whole text anyway.
+                logger.exception("Partial text was not saved", extra={"reply": self._job.reply_id})
+
+    async def _end(self, attempt: Attempt) -> None:
+        for pause_s in (*END_RETRIES_S, None):
+            try:
+                await in_db(self._write_end, attempt)
+                break
+            except DatabaseError:
+                logger.exception("An answer's end was not written", extra={"reply": self._job.reply_id})
+                if pause_s is not None:
+                    await asyncio.sleep(pause_s)
+        await self._log.append("done")
+
+    def _write_end(self, attempt: Attempt) -> None:
+        state, error = ending(attempt)
+        text = "".join(self._parts)
+        services.finish(self._job, attempt, text=text, state=state, error=error, now=timezone.now())
+
+
+def next_step(job: Job, attempt: Attempt) -> Next | None:
+    """What follows an attempt: the baseline, once, or the same model again, or nothing.
+
+    Only before visible text, and never after a refusal or a stop. A failed candidate falls back at
+    once; a failed baseline is tried again where that may help, and never moved to the candidate.
+    """
+    if attempt.outcome not in ("error", "timeout", "empty") or attempt.chars or job.attempt >= MAX_ATTEMPTS:
+        return None
+    if job.served_model != job.route.baseline_model:
+        return Next(job.route.baseline_model, 0.0)
+    pause = _retry_pause(attempt.error)
+    return None if pause is None else Next(job.served_model, pause)
+
+
+def _retry_pause(error: ProviderError | None) -> float | None:
+    if isinstance(error, RateLimited):
+        wait = error.retry_after_s
+        return wait if wait is not None and wait <= LONGEST_RETRY_AFTER_S else None
+    return RETRY_PAUSE_S if error is not None and error.retryable else None
+
+
+def ending(attempt: Attempt) -> tuple[str, str]:
+    """The reply's state and error code after its last attempt."""
+    if attempt.outcome == "ok":
+        return Message.State.COMPLETE, ""
+    if attempt.outcome == "cancelled":
+        return Message.State.STOPPED, ""
+    if attempt.outcome in ("refused", "empty", "abandoned", "timeout"):
+        return Message.State.FAILED, attempt.outcome
+    if attempt.error is not None and attempt.error.error_class == "too_long":
+        return Message.State.FAILED, "too_long"
+    if attempt.chars:
+        return Message.State.FAILED, "broken"
+    return Message.State.FAILED, attempt.error.code if attempt.error is not None else "unavailable"

@@ -1,0 +1,320 @@
+"""The only way into chat: send a message, retry, stop, rate. Asks rollout *who* and tells metrics *what*.
+
+Everything here is synchronous and talks to the database only; ``generation`` runs what it returns.
+No network call happens in here, so none can happen inside a transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from chat.attempt import Attempt, clean
+from chat.models import Conversation, Message, User
+from chat.providers.base import ChatMessage
+from chat.providers.registry import Model, find_model
+from metrics import services as metrics_services
+from metrics.pricing import Usage, cost_usd
+from metrics.services import CallEnd, CallStart
+from rollout import services as rollout_services
+from rollout.services import Route
+
+SURFACE = "chat"
+TITLE_CHARS = 60
+# A reply whose process has not been heard of for this long has died with it.
+DEAD_AFTER = timedelta(seconds=60)
+
+
+class AnswerRefused(Exception):
+    """The message was not taken; nothing was stored. ``code`` is for programs, ``chat.words`` has the words."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One answer to be generated: its reply and first call are stored already, as running."""
+
+    reply_id: UUID
+    call_id: UUID
+    attempt: int
+    unit: str
+    route: Route
+    served_model: str
+    messages: Sequence[ChatMessage]
+    is_demo: bool
+
+
+def send(
+    *,
+    user: User,
+    text: str,
+    model: str,
+    conversation_id: UUID | None,
+    client_id: UUID | None,
+    language: str,
+    now: datetime,
+) -> tuple[Message, Job | None]:
+    """Store a person's message and the empty reply, decide who answers, open the call: one transaction.
+
+    Returns the reply and what to generate; ``None`` where the same send (``client_id``) came before.
+    Raises AnswerRefused: empty, too_long, unknown_model, not_found, busy, conflict.
+    """
+    text = clean(text).strip()
+    _check(text, model)
+    if client_id is not None and (earlier := _sent_before(client_id, user, text)):
+        return earlier, None
+    try:
+        with transaction.atomic():
+            conversation = _conversation(user, conversation_id, text, model, now)
+            question = Message.objects.create(
+                conversation=conversation, role=Message.Role.USER, text=text, created_at=now, client_id=client_id
+            )
+            return _open_reply(user, question, language, now)
+    except IntegrityError:
+        # Two requests at once: the same send twice, or a second one while a reply is running.
+        if client_id is not None and (earlier := _sent_before(client_id, user, text)):
+            return earlier, None
+        raise AnswerRefused("busy") from None
+
+
+def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[Message, Job]:
+    """Answer the same question anew; the old reply stays stored, marked as replaced.
+
+    Raises AnswerRefused: not_found, busy (it is still running), conflict (newer messages follow).
+    """
+    try:
+        with transaction.atomic():
+            old = _own_reply(user, reply_id)
+            conversation = old.conversation
+            _bury_dead_reply(conversation, now)
+            newer = conversation.messages.filter(replaced=False, created_at__gt=old.created_at).exclude(pk=old.pk)
+            if newer.exists() or old.replaced or old.reply_to is None:
+                raise AnswerRefused("conflict")
+            if conversation.messages.filter(state=Message.State.RUNNING).exists():
+                raise AnswerRefused("busy")
+            Message.objects.filter(pk=old.pk).update(replaced=True)
+            return _open_reply(user, old.reply_to, language, now)
+    except IntegrityError:
+        raise AnswerRefused("busy") from None
+
+
+def rate(*, user: User, reply_id: UUID, rating: int | None) -> Message:
+    """Store the rating of a reply, 1 to 5, ``None`` takes it back. Raises AnswerRefused: not_found, bad_rating."""
+    if rating is not None and not 1 <= rating <= 5:
+        raise AnswerRefused("bad_rating")
+    with transaction.atomic():
+        reply = _own_reply(user, reply_id)
+        reply.rating = rating
+        reply.save(update_fields=["rating"])
+        metrics_services.rate(reply.id, rating)
+    return reply
+
+
+def get_reply(*, user: User, reply_id: UUID) -> Message:
+    """The person's own reply. Raises AnswerRefused: not_found, also for somebody else's."""
+    return _own_reply(user, reply_id)
+
+
+def save_partial(reply_id: UUID, text: str, now: datetime) -> None:
+    """Keep what has been said so far, and that the writer is alive."""
+    Message.objects.filter(id=reply_id, state=Message.State.RUNNING).update(text=text, alive_at=now)
+
+
+def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
+    """Write how an attempt ended."""
+    metrics_services.close_call(job.call_id, _call_end(job, attempt, now))
+
+
+def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
+    """Close a failed attempt and open the next one, by ``served_model``: one transaction."""
+    with transaction.atomic():
+        close_attempt(job, attempt, now)
+        number = job.attempt + 1
+        call_id = metrics_services.open_call(
+            _call_start(job.reply_id, job.route, job.unit, number, served_model, job.is_demo, now)
+        )
+        Message.objects.filter(id=job.reply_id).update(served_model=served_model)
+    return replace(job, call_id=call_id, attempt=number, served_model=served_model)
+
+
+def finish(job: Job, attempt: Attempt, *, text: str, state: str, error: str, now: datetime) -> None:
+    """Write the reply's end and the last call's end: one transaction."""
+    with transaction.atomic():
+        close_attempt(job, attempt, now)
+        Message.objects.filter(id=job.reply_id, state=Message.State.RUNNING).update(
+            text=text, state=state, error=error, alive_at=now
+        )
+
+
+def sweep_abandoned(*, now: datetime) -> int:
+    """End the replies and calls of processes that died. Returns how many replies there were."""
+    with transaction.atomic():
+        dead = list(
+            Message.objects.filter(state=Message.State.RUNNING, alive_at__lt=now - DEAD_AFTER).values_list(
+                "id", flat=True
+            )
+        )
+        longest = timedelta(seconds=settings.TOTAL_TIMEOUT_S) + DEAD_AFTER
+        metrics_services.abandon_calls(now=now, started_before=now - longest, answer_ids=dead)
+        return Message.objects.filter(id__in=dead, state=Message.State.RUNNING).update(
+            state=Message.State.FAILED, error="abandoned"
+        )
+
+
+def _check(text: str, model: str) -> None:
+    if not text:
+        raise AnswerRefused("empty")
+    if len(text) > settings.MAX_MESSAGE_CHARS:
+        raise AnswerRefused("too_long")
+    if find_model(model) is None:
+        raise AnswerRefused("unknown_model")
+
+
+def _sent_before(client_id: UUID, user: User, text: str) -> Message | None:
+    question = Message.objects.filter(client_id=client_id).select_related("conversation").first()
+    if question is None:
+        return None
+    if question.conversation.user_id != user.pk or question.text != text:
+        raise AnswerRefused("conflict")
+    return question.replies.order_by("created_at").last()
+
+
+def _conversation(user: User, conversation_id: UUID | None, text: str, model: str, now: datetime) -> Conversation:
+    if conversation_id is None:
+        return Conversation.objects.create(user=user, title=_title(text), model=model, created_at=now, updated_at=now)
+    conversation = Conversation.objects.select_for_update().filter(id=conversation_id, user=user).first()
+    if conversation is None:
+        raise AnswerRefused("not_found")
+    _bury_dead_reply(conversation, now)
+    conversation.model = model
+    conversation.updated_at = now
+    conversation.save(update_fields=["model", "updated_at"])
+    return conversation
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"
+
+
+def _bury_dead_reply(conversation: Conversation, now: datetime) -> None:
+    """A reply that died with its process must not block the conversation until the sweeper comes."""
+    conversation.messages.filter(state=Message.State.RUNNING, alive_at__lt=now - DEAD_AFTER).update(
+        state=Message.State.FAILED, error="abandoned"
+    )
+
+
+def _own_reply(user: User, reply_id: UUID) -> Message:
+    reply = (
+        Message.objects.select_related("conversation", "reply_to")
+        .filter(id=reply_id, role=Message.Role.ASSISTANT, conversation__user=user)
+        .first()
+    )
+    if reply is None:
+        raise AnswerRefused("not_found")
+    return reply
+
+
+def _open_reply(user: User, question: Message, language: str, now: datetime) -> tuple[Message, Job]:
+    conversation = question.conversation
+    route = rollout_services.route(requested_model=conversation.model, unit=user.unit, user=user, language=language)
+    # One step later than the question, so that the order of the two is never a matter of chance.
+    reply = Message.objects.create(
+        conversation=conversation,
+        role=Message.Role.ASSISTANT,
+        created_at=now + timedelta(microseconds=1),
+        state=Message.State.RUNNING,
+        reply_to=question,
+        served_model=route.assigned_model,
+        alive_at=now,
+    )
+    call_id = metrics_services.open_call(
+        _call_start(reply.id, route, user.unit, 1, route.assigned_model, user.is_demo, now)
+    )
+    rollout_services.log_route(route, unit=user.unit, call_id=call_id)
+    return reply, Job(
+        reply_id=reply.id,
+        call_id=call_id,
+        attempt=1,
+        unit=user.unit,
+        route=route,
+        served_model=route.assigned_model,
+        messages=_prompt(conversation, question),
+        is_demo=user.is_demo,
+    )
+
+
+def _prompt(conversation: Conversation, question: Message) -> list[ChatMessage]:
+    """The newest turns that fit into CONTEXT_CHARS, oldest first, the question last."""
+    earlier = (
+        conversation.messages.filter(Q(created_at__lt=question.created_at), replaced=False)
+        .exclude(text="")
+        .order_by("-created_at")
+    )
+    turns = [ChatMessage(role="user", text=question.text)]
+    room = settings.CONTEXT_CHARS - len(question.text)
+    for message in earlier.iterator(chunk_size=50):
+        room -= len(message.text)
+        if room < 0:
+            break
+        turns.append(ChatMessage(role="user" if message.role == Message.Role.USER else "assistant", text=message.text))
+    return turns[::-1]
+
+
+def _call_start(
+    reply_id: UUID, route: Route, unit: str, attempt: int, served_model: str, is_demo: bool, now: datetime
+) -> CallStart:
+    return CallStart(
+        answer_id=reply_id,
+        attempt=attempt,
+        surface=SURFACE,
+        rollout=route.rollout,
+        arm=route.arm,
+        reason=route.reason,
+        percent=route.percent,
+        unit=unit,
+        requested_model=route.requested_model,
+        assigned_model=route.assigned_model,
+        served_model=served_model,
+        started_at=now,
+        is_demo=is_demo,
+    )
+
+
+def _call_end(job: Job, attempt: Attempt, now: datetime) -> CallEnd:
+    error: Any = attempt.error
+    return CallEnd(
+        outcome=attempt.outcome,
+        ended_at=now,
+        ttft_ms=attempt.ttft_ms,
+        latency_ms=attempt.latency_ms,
+        usage=attempt.usage,
+        cost_usd=_cost(find_model(job.served_model), attempt.usage, now),
+        baseline_cost_usd=_cost(find_model(job.route.baseline_model), attempt.usage, now),
+        upstream_model=attempt.upstream_model,
+        finish_reason=attempt.finish_reason,
+        error_class=error.error_class if error else "",
+        error_detail=error.detail if error else "",
+        http_status=error.status if error else None,
+    )
+
+
+def _cost(model: Model | None, usage: Usage, at: datetime) -> Decimal | None:
+    if model is None:
+        return None
+    return cost_usd(
+        usage=usage,
+        upstream_model=model.upstream,
+        price_provider=model.price_provider,
+        at=at,
+        override=model.price,
+    )

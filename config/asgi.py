@@ -1,0 +1,35 @@
+"""The web process: Django over ASGI, and an orderly end for the answers that are still running."""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django_application = get_asgi_application()
+
+from chat import generation  # noqa: E402  (needs Django to be set up)
+from chat.providers import registry  # noqa: E402
+
+DRAIN_S = 5.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand requests to Django; on shutdown let running answers finish for ``DRAIN_S`` seconds, then end them."""
+    if scope["type"] != "lifespan":
+        await django_application(scope, receive, send)  # type: ignore[arg-type]
+        return
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            registry.warm_up()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await generation.drain(DRAIN_S)
+            await send({"type": "lifespan.shutdown.complete"})
+            return

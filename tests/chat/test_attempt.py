@@ -1,0 +1,178 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from chat.attempt import Attempt, Deadlines, clean
+from chat.providers.base import (
+    ChatMessage,
+    ChatRequest,
+    Finished,
+    ProviderUnavailable,
+    ReasoningDelta,
+    Refused,
+    StreamEvent,
+    TextDelta,
+)
+from metrics.pricing import Usage
+
+REQUEST = ChatRequest(upstream_model="m", messages=[ChatMessage(role="user", text="hi")], connect_timeout_s=1)
+PATIENT = Deadlines(first_token_s=5, idle_s=5, total_s=5, max_chars=1000)
+STOP = Finished(finish_reason="stop", upstream_model="m-1", usage=Usage(input_tokens=3, output_tokens=2))
+
+
+class Script:
+    """A provider that plays a script: events to yield, seconds to wait, errors to raise."""
+
+    def __init__(self, *steps: StreamEvent | float | Exception) -> None:
+        self.steps = steps
+        self.closed = False
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        try:
+            for step in self.steps:
+                if isinstance(step, int | float):
+                    await asyncio.sleep(step)
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    yield step
+        finally:
+            self.closed = True
+
+
+def play(provider: Script, deadlines: Deadlines = PATIENT) -> tuple[Attempt, str, str]:
+    attempt = Attempt(deadlines=deadlines, clock=time.monotonic)
+    text: list[str] = []
+    thoughts: list[str] = []
+
+    async def on_text(piece: str) -> None:
+        text.append(piece)
+
+    async def on_reasoning(piece: str) -> None:
+        thoughts.append(piece)
+
+    async def main() -> None:
+        await attempt.run(provider, REQUEST, on_text=on_text, on_reasoning=on_reasoning)
+
+    asyncio.run(main())
+    return attempt, "".join(text), "".join(thoughts)
+
+
+def test_an_answer_with_text_and_a_finish_reason_is_ok():
+    attempt, text, thoughts = play(Script(ReasoningDelta(text="hm"), TextDelta(text="a"), TextDelta(text="b"), STOP))
+
+    assert (attempt.outcome, text, thoughts) == ("ok", "ab", "hm")
+    assert attempt.usage == Usage(input_tokens=3, output_tokens=2)
+    assert attempt.upstream_model == "m-1"
+    assert attempt.ttft_ms is not None
+    assert attempt.latency_ms is not None
+    assert attempt.ttft_ms <= attempt.latency_ms
+
+
+def test_time_to_first_token_is_to_the_first_visible_text_not_to_the_first_thought():
+    attempt, _, _ = play(Script(ReasoningDelta(text="hm"), 0.2, TextDelta(text="a"), STOP))
+
+    assert attempt.ttft_ms is not None
+    assert attempt.ttft_ms >= 150
+
+
+def test_a_finish_reason_without_text_is_empty_and_not_ok():
+    attempt, _, _ = play(Script(STOP))
+
+    assert attempt.outcome == "empty"
+    assert attempt.usage.input_tokens == 3
+
+
+def test_a_stream_that_ends_without_a_finish_reason_is_an_error():
+    attempt, text, _ = play(Script(TextDelta(text="a")))
+
+    assert (attempt.outcome, text) == ("error", "a")
+    assert attempt.error is not None
+    assert attempt.error.error_class == "no_finish"
+
+
+@pytest.mark.parametrize(
+    ("steps", "deadlines", "error_class"),
+    [
+        ([5.0], Deadlines(first_token_s=0.05, idle_s=5, total_s=5, max_chars=9), "timeout_first_token"),
+        ([TextDelta(text="a"), 5.0], Deadlines(first_token_s=5, idle_s=0.05, total_s=5, max_chars=9), "timeout_idle"),
+        (
+            [TextDelta(text="a"), *([0.03, TextDelta(text="b")] * 50)],
+            Deadlines(first_token_s=5, idle_s=5, total_s=0.2, max_chars=999),
+            "timeout_total",
+        ),
+    ],
+    ids=["no first token", "a stall after text", "a drip that never ends"],
+)
+def test_each_deadline_ends_the_attempt_and_closes_the_stream(
+    steps: Sequence[StreamEvent | float], deadlines: Deadlines, error_class: str
+):
+    provider = Script(*steps)
+
+    attempt, _, _ = play(provider, deadlines)
+
+    assert attempt.outcome == "timeout"
+    assert attempt.error is not None
+    assert attempt.error.error_class == error_class
+    assert provider.closed
+
+
+def test_an_endless_answer_is_cut_at_the_cap_and_its_text_kept():
+    provider = Script(*[TextDelta(text="x" * 30) for _ in range(100)])
+
+    attempt, text, _ = play(provider, Deadlines(first_token_s=5, idle_s=5, total_s=5, max_chars=100))
+
+    assert len(text) == 100
+    assert attempt.error is not None
+    assert attempt.error.error_class == "too_long"
+    assert provider.closed
+
+
+def test_a_refusal_is_an_outcome_of_its_own_and_its_tokens_count():
+    attempt, _, _ = play(Script(Refused("no", usage=Usage(input_tokens=9, output_tokens=0))))
+
+    assert attempt.outcome == "refused"
+    assert attempt.usage.input_tokens == 9
+
+
+def test_a_refusal_after_text_is_a_refusal_too():
+    attempt, text, _ = play(
+        Script(TextDelta(text="a"), Finished(finish_reason="refused", upstream_model="m", usage=Usage()))
+    )
+
+    assert (attempt.outcome, text) == ("refused", "a")
+
+
+def test_an_error_keeps_its_class_and_the_text_before_it():
+    attempt, text, _ = play(Script(TextDelta(text="a"), ProviderUnavailable("gone", error_class="broken_stream")))
+
+    assert (attempt.outcome, text) == ("error", "a")
+    assert attempt.error is not None
+    assert attempt.error.error_class == "broken_stream"
+
+
+def test_cancelling_leaves_a_cancelled_attempt_with_its_times():
+    provider = Script(TextDelta(text="a"), 10.0)
+    attempt = Attempt(deadlines=PATIENT, clock=time.monotonic)
+
+    async def ignore(_: str) -> None:
+        return None
+
+    async def main() -> None:
+        task = asyncio.create_task(attempt.run(provider, REQUEST, on_text=ignore, on_reasoning=ignore))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait({task})
+
+    asyncio.run(main())
+
+    assert attempt.outcome == "cancelled"
+    assert attempt.ttft_ms is not None
+    assert attempt.latency_ms is not None
+    assert provider.closed
+
+
+def test_text_that_a_store_cannot_hold_is_replaced():
+    assert clean("a\x00b\ud800c😀") == "a�b�c😀"

@@ -2,7 +2,15 @@
 
 import logging
 
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# The last three are objects or colours that Django, Celery and uvicorn attach for handlers of their own.
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "request",
+    "data",
+    "color_message",
+}
 
 
 def _visible(text: str) -> str:
@@ -15,8 +23,6 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {k: v for k, v in vars(record).items() if k not in _PLAIN and not k.startswith("_")}
-        fields.pop("request", None)
-        fields.pop("data", None)
         extra = "".join(f" {key}={_visible(str(value))}" for key, value in fields.items())
         line = f"{self.formatTime(record)} {record.levelname} {record.name} {_visible(record.getMessage())}{extra}"
         if record.exc_info:

@@ -45,7 +45,8 @@ def build_due_reports(*, now: datetime) -> int:
 
 
 def _last_built() -> date | None:
-    return DailyReport.objects.aggregate(last=Max("day"))["last"]
+    last: date | None = DailyReport.objects.aggregate(last=Max("day"))["last"]
+    return last
 
 
 def _first_called() -> date | None:

@@ -86,6 +86,12 @@ class EventLog:
                 await asyncio.sleep(READ_BLOCK_S)
 
 
+async def close_clients() -> None:
+    """Close the running event loop's connections; the next call opens new ones."""
+    for client in _clients.pop(asyncio.get_running_loop(), {}).values():
+        await client.aclose()
+
+
 def _client(timeout_s: float) -> Redis:
     of_loop = _clients.setdefault(asyncio.get_running_loop(), {})
     if timeout_s not in of_loop:

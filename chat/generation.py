@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from chat import services
 from chat.attempt import Attempt, Deadlines
-from chat.eventlog import EventLog
+from chat.eventlog import EventLog, close_clients
 from chat.models import Message
 from chat.providers.base import ChatRequest, InvalidRequest, ProviderError, ProviderUnavailable, RateLimited
-from chat.providers.registry import find_model, get_provider
+from chat.providers.registry import close_providers, find_model, get_provider
 from chat.services import Job
 from chat.threads import in_db
 
@@ -47,15 +47,15 @@ def start(job: Job) -> None:
     task.add_done_callback(_running.discard)
 
 
-async def drain(grace_s: float) -> None:
-    """Before the process ends: let running answers finish for ``grace_s`` seconds, then end them in order."""
-    if not _running:
-        return
-    _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
-    for task in pending:
-        task.cancel()
-    if pending:
-        await asyncio.wait(pending)
+async def shut_down(grace_s: float) -> None:
+    """Before the process ends: give running answers ``grace_s`` seconds, then end them and all connections."""
+    if _running:
+        _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    await close_providers()
+    await close_clients()
 
 
 class Next(NamedTuple):

@@ -30,6 +30,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             registry.warm_up()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
-            await generation.drain(DRAIN_S)
+            await generation.shut_down(DRAIN_S)
             await send({"type": "lifespan.shutdown.complete"})
             return

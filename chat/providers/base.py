@@ -75,6 +75,10 @@ class Provider(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Close the connections that are kept for later requests."""
+        ...
+
 
 class ProviderError(Exception):
     """A failed attempt, in our own words: never holds text that a provider sent (it may echo keys).

@@ -70,6 +70,12 @@ def get_provider(name: str) -> Provider:
     return of_loop[name]
 
 
+async def close_providers() -> None:
+    """Close the running event loop's adapters; the next call makes new ones."""
+    for provider in _providers.pop(asyncio.get_running_loop(), {}).values():
+        await provider.aclose()
+
+
 def warm_up() -> None:
     """Make every adapter now, and read the price tables: their imports take a second that no person should wait."""
     import genai_prices  # noqa: F401

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def browser(live_app: str) -> Iterator[httpx2.Client]:
+def visitor(live_app: str) -> Iterator[httpx2.Client]:
     """Somebody with a cookie jar who has opened the page."""
     with httpx2.Client(base_url=live_app, timeout=30) as client:
         client.get("/")
@@ -56,10 +56,10 @@ def shown(events: list[tuple[str, int, dict[str, Any]]], blocks: list[str] | Non
     return blocks
 
 
-def test_a_stranger_becomes_a_guest_and_is_answered(browser: httpx2.Client):
-    answer = ask(browser)
+def test_a_stranger_becomes_a_guest_and_is_answered(visitor: httpx2.Client):
+    answer = ask(visitor)
 
-    events = read_events(browser, answer["reply"])
+    events = read_events(visitor, answer["reply"])
 
     assert User.objects.get().is_guest
     assert events[-1][0] == "done"
@@ -67,13 +67,13 @@ def test_a_stranger_becomes_a_guest_and_is_answered(browser: httpx2.Client):
     assert shown(events)
     for block in shown(events):
         assert block in events[-1][2]["html"]
-    assert browser.get(answer["conversation"]["url"]).status_code == 200
+    assert visitor.get(answer["conversation"]["url"]).status_code == 200
 
 
-def test_a_reader_who_comes_back_gets_only_what_it_has_not_seen(browser: httpx2.Client):
-    reply = ask(browser, "Say it slowly")["reply"]
+def test_a_reader_who_comes_back_gets_only_what_it_has_not_seen(visitor: httpx2.Client):
+    reply = ask(visitor, "Say it slowly")["reply"]
     first: list[tuple[str, int, dict[str, Any]]] = []
-    with browser.stream("GET", f"/answers/{reply}/events") as response:
+    with visitor.stream("GET", f"/answers/{reply}/events") as response:
         for line in response.iter_lines():
             if line.startswith("id: "):
                 number = int(line[4:])
@@ -81,10 +81,10 @@ def test_a_reader_who_comes_back_gets_only_what_it_has_not_seen(browser: httpx2.
                 first.append(("blocks", number, json.loads(line[6:])))
                 if len(first) == 12:
                     break
-    post(browser, f"/answers/{reply}/stop")
+    post(visitor, f"/answers/{reply}/stop")
 
-    rest = read_events(browser, reply, last_event_id=first[-1][1])
-    whole = read_events(browser, reply)
+    rest = read_events(visitor, reply, last_event_id=first[-1][1])
+    whole = read_events(visitor, reply)
 
     numbers = [number for name, number, _ in rest if name == "blocks"]
     assert all(number > first[-1][1] for number in numbers)
@@ -93,13 +93,13 @@ def test_a_reader_who_comes_back_gets_only_what_it_has_not_seen(browser: httpx2.
     assert whole[-1][2]["state"] == "stopped"
 
 
-def test_stop_ends_the_answer_and_keeps_its_text(browser: httpx2.Client):
-    reply = ask(browser, "Say it slowly")["reply"]
-    with browser.stream("GET", f"/answers/{reply}/events") as response:
+def test_stop_ends_the_answer_and_keeps_its_text(visitor: httpx2.Client):
+    reply = ask(visitor, "Say it slowly")["reply"]
+    with visitor.stream("GET", f"/answers/{reply}/events") as response:
         next(line for line in response.iter_lines() if line.startswith("event: blocks"))
 
-    stopped = post(browser, f"/answers/{reply}/stop")
-    events = read_events(browser, reply)
+    stopped = post(visitor, f"/answers/{reply}/stop")
+    events = read_events(visitor, reply)
 
     assert stopped.status_code == 204
     assert events[-1][2]["state"] == "stopped"
@@ -107,21 +107,21 @@ def test_stop_ends_the_answer_and_keeps_its_text(browser: httpx2.Client):
     assert ModelCall.objects.get().outcome == "cancelled"
 
 
-def test_leaving_the_page_does_not_end_the_answer(browser: httpx2.Client):
-    reply = ask(browser)["reply"]
-    with browser.stream("GET", f"/answers/{reply}/events") as response:
+def test_leaving_the_page_does_not_end_the_answer(visitor: httpx2.Client):
+    reply = ask(visitor)["reply"]
+    with visitor.stream("GET", f"/answers/{reply}/events") as response:
         next(line for line in response.iter_lines() if line.startswith("event: "))
 
-    events = read_events(browser, reply)
+    events = read_events(visitor, reply)
 
     assert events[-1][2]["state"] == "complete"
 
 
-def test_a_failed_answer_is_said_in_words_and_can_be_tried_again(browser: httpx2.Client):
-    reply = ask(browser, "An error please")["reply"]
-    failed = read_events(browser, reply)[-1][2]
+def test_a_failed_answer_is_said_in_words_and_can_be_tried_again(visitor: httpx2.Client):
+    reply = ask(visitor, "An error please")["reply"]
+    failed = read_events(visitor, reply)[-1][2]
 
-    again = post(browser, f"/answers/{reply}/retry")
+    again = post(visitor, f"/answers/{reply}/retry")
 
     assert failed["state"] == "failed"
     for leak in ("503", "Traceback", "http://", "overloaded", "Error"):
@@ -129,7 +129,7 @@ def test_a_failed_answer_is_said_in_words_and_can_be_tried_again(browser: httpx2
     assert again.status_code == 201
     assert again.json()["reply"] != reply
     assert reply not in again.json()["html"]
-    assert read_events(browser, again.json()["reply"])[-1][0] == "done"
+    assert read_events(visitor, again.json()["reply"])[-1][0] == "done"
 
 
 @pytest.mark.parametrize(
@@ -144,33 +144,33 @@ def test_a_failed_answer_is_said_in_words_and_can_be_tried_again(browser: httpx2
     ],
 )
 def test_bad_messages_are_refused_in_words_with_a_code(
-    browser: httpx2.Client, data: dict[str, str], status: int, code: str
+    visitor: httpx2.Client, data: dict[str, str], status: int, code: str
 ):
-    response = post(browser, "/messages", **data)
+    response = post(visitor, "/messages", **data)
 
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.json()["error"].endswith(".")
     assert not Message.objects.exists()
 
 
-def test_a_form_without_javascript_leads_to_the_conversation(browser: httpx2.Client):
-    token = browser.cookies[settings.CSRF_COOKIE_NAME]
+def test_a_form_without_javascript_leads_to_the_conversation(visitor: httpx2.Client):
+    token = visitor.cookies[settings.CSRF_COOKIE_NAME]
 
-    response = browser.post("/messages", data={"text": "Hi", "model": "chat-model", "csrfmiddlewaretoken": token})
+    response = visitor.post("/messages", data={"text": "Hi", "model": "chat-model", "csrfmiddlewaretoken": token})
 
     assert response.status_code == 302
-    assert "Hi" in browser.get(response.headers["location"]).text
+    assert "Hi" in visitor.get(response.headers["location"]).text
 
 
-def test_without_the_csrf_token_nothing_is_taken(browser: httpx2.Client):
-    response = browser.post("/messages", data={"text": "Hi", "model": "chat-model"})
+def test_without_the_csrf_token_nothing_is_taken(visitor: httpx2.Client):
+    response = visitor.post("/messages", data={"text": "Hi", "model": "chat-model"})
 
     assert response.status_code == 403
     assert not Message.objects.exists()
 
 
-def test_somebody_else_finds_none_of_it(browser: httpx2.Client, live_app: str):
-    answer = ask(browser)
+def test_somebody_else_finds_none_of_it(visitor: httpx2.Client, live_app: str):
+    answer = ask(visitor)
     reply = answer["reply"]
     with httpx2.Client(base_url=live_app, timeout=30) as stranger:
         stranger.get("/")
@@ -187,29 +187,29 @@ def test_somebody_else_finds_none_of_it(browser: httpx2.Client, live_app: str):
 
 
 @pytest.mark.parametrize("value", ["0", "6", "five", "1.5", "-1", "٣"])
-def test_only_one_to_five_is_a_rating(browser: httpx2.Client, value: str):
-    reply = ask(browser)["reply"]
+def test_only_one_to_five_is_a_rating(visitor: httpx2.Client, value: str):
+    reply = ask(visitor)["reply"]
 
-    response = post(browser, f"/answers/{reply}/rating", value=value)
+    response = post(visitor, f"/answers/{reply}/rating", value=value)
 
     assert (response.status_code, response.json()["code"]) == (400, "bad_rating")
     assert Message.objects.get(id=reply).rating is None
 
 
-def test_a_rating_is_kept_and_reaches_the_figures(browser: httpx2.Client):
-    reply = ask(browser)["reply"]
+def test_a_rating_is_kept_and_reaches_the_figures(visitor: httpx2.Client):
+    reply = ask(visitor)["reply"]
 
-    response = post(browser, f"/answers/{reply}/rating", value="5")
+    response = post(visitor, f"/answers/{reply}/rating", value="5")
 
     assert response.status_code == 200
     assert Message.objects.get(id=reply).rating == 5
     assert ModelCall.objects.get(answer_id=reply).rating == 5
 
 
-def test_the_same_send_twice_at_once_gives_one_answer(browser: httpx2.Client):
+def test_the_same_send_twice_at_once_gives_one_answer(visitor: httpx2.Client):
     client_id = str(uuid.uuid4())
 
-    first, second = ask(browser, client_id=client_id), ask(browser, client_id=client_id)
+    first, second = ask(visitor, client_id=client_id), ask(visitor, client_id=client_id)
 
     assert first["reply"] == second["reply"]
     assert ModelCall.objects.count() == 1

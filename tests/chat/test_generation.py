@@ -3,11 +3,12 @@
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 from redis import Redis
 
@@ -43,6 +44,7 @@ ROUTE = Route(
     reason="percentage",
     percent=Decimal(5),
 )
+T = TypeVar("T")
 STAFF = Actor(name="test", source="cli")
 
 
@@ -142,6 +144,18 @@ def send(text: str = "Tell me something", model: str = "chat-model") -> tuple[Me
     return reply, started
 
 
+def run(answer: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, with the process's orderly end after it."""
+
+    async def and_shut_down() -> T:
+        try:
+            return await answer
+        finally:
+            await generation.shut_down(grace_s=0)
+
+    return asyncio.run(and_shut_down())
+
+
 async def generate(started: Job, while_running: Callable[[Progress], Any] | None = None) -> Progress:
     """Run an answer to its end, calling ``while_running`` with each step of its progress."""
     generation.start(started)
@@ -169,7 +183,7 @@ def set_error_rate(upstream: Upstream, **rates: float) -> None:
 def test_an_answer_is_streamed_stored_measured_and_priced(upstream: Upstream):
     reply, started = send()
 
-    progress = asyncio.run(generate(started))
+    progress = run(generate(started))
 
     reply.refresh_from_db()
     call = ModelCall.objects.get(answer_id=reply.id)
@@ -192,7 +206,7 @@ def test_the_candidate_costs_less_than_the_same_tokens_at_the_baselines_price(up
     force_candidate()
     reply, started = send()
 
-    asyncio.run(generate(started))
+    run(generate(started))
 
     call = ModelCall.objects.get(answer_id=reply.id)
     assert (call.served_model, call.upstream_model) == ("gemini-flash-lite", "gemini-3.1-flash-lite")
@@ -207,7 +221,7 @@ def test_a_candidate_that_fails_is_answered_by_the_baseline_and_counted_against_
     set_error_rate(upstream, gemini=1.0)
     reply, started = send()
 
-    asyncio.run(generate(started))
+    run(generate(started))
 
     reply.refresh_from_db()
     first, second = ModelCall.objects.filter(answer_id=reply.id).order_by("attempt")
@@ -224,7 +238,7 @@ def test_when_both_models_fail_there_is_one_error_and_a_row_for_each_attempt(ups
     set_error_rate(upstream, gemini=1.0, openai=1.0)
     reply, started = send()
 
-    progress = asyncio.run(generate(started))
+    progress = run(generate(started))
 
     reply.refresh_from_db()
     assert progress.done
@@ -238,7 +252,7 @@ def test_an_unknown_candidate_in_the_catalogue_falls_back_too(upstream: Upstream
     reply, started = send()
     settings.CHAT_MODELS = {key: entry for key, entry in settings.CHAT_MODELS.items() if key != "gemini-flash-lite"}
 
-    asyncio.run(generate(started))
+    run(generate(started))
 
     reply.refresh_from_db()
     assert (reply.state, reply.served_model) == ("complete", "chat-model")
@@ -252,7 +266,7 @@ def test_stop_keeps_the_text_and_counts_as_cancelled(upstream: Upstream):
         if progress.text:
             await EventLog(reply.id).request_stop()
 
-    progress = asyncio.run(generate(started, stop_after_some_text))
+    progress = run(generate(started, stop_after_some_text))
 
     reply.refresh_from_db()
     call = ModelCall.objects.get(answer_id=reply.id)
@@ -273,7 +287,7 @@ def test_a_second_reader_sees_the_same_text(upstream: Upstream):
             late = progress
         return (await first).text, late.text
 
-    first, late = asyncio.run(two_readers())
+    first, late = run(two_readers())
 
     assert first == late != ""
 
@@ -288,7 +302,7 @@ def test_a_reader_who_comes_back_is_led_past_exactly_what_it_has_seen(upstream: 
         seen = whole[-1].seq // 2
         return whole, [progress async for progress in follow(started.reply_id, replay_to=seen)]
 
-    whole, again = asyncio.run(read_twice())
+    whole, again = run(read_twice())
 
     assert again[0].seq == whole[-1].seq // 2
     assert again[-1] == whole[-1]
@@ -301,7 +315,7 @@ def test_an_answer_goes_on_without_redis_and_its_reader_finds_it_in_the_database
     settings.REDIS_URL = "unix:///nonexistent/redis.sock"
     reply, started = send()
 
-    progress = asyncio.run(generate(started))
+    progress = run(generate(started))
 
     reply.refresh_from_db()
     assert reply.state == "complete"
@@ -318,7 +332,7 @@ def test_a_process_that_ends_in_mid_answer_leaves_an_ended_reply_with_its_text(u
         async for progress in follow(reply.id):
             if progress.text:
                 break
-        await generation.drain(0)
+        await generation.shut_down(grace_s=0)
 
     asyncio.run(shut_down())
 
@@ -339,16 +353,17 @@ def test_partial_text_is_saved_while_the_answer_grows(upstream: Upstream):
             saved.append(row.text)
             await EventLog(reply.id).request_stop()
 
-    progress = asyncio.run(generate(started, look))
+    progress = run(generate(started, look))
 
     assert saved
     assert progress.text.startswith(saved[0])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_log_in_redis_expires_by_itself(upstream: Upstream, _redis_server: Redis):
+def test_the_log_in_redis_expires_by_itself(upstream: Upstream):
     reply, started = send()
 
-    asyncio.run(generate(started))
+    run(generate(started))
 
-    assert 0 < _redis_server.ttl(f"sluice:answer:{reply.id}") <= 3600
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        assert 0 < redis.ttl(f"sluice:answer:{reply.id}") <= 3600

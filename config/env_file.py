@@ -28,11 +28,10 @@ def ensure_secret_key(env_file: Path, example: Path, environ: Mapping[str, str])
     """
     if read_environment(env_file, environ).get("SECRET_KEY"):
         return False
-    text = (env_file if env_file.exists() else example).read_text()
+    text = (env_file if env_file.exists() else example).read_text(encoding="utf-8")
     line = f"SECRET_KEY={secrets.token_urlsafe(50)}"
-    if _SECRET_KEY_LINE.search(text):
-        text = _SECRET_KEY_LINE.sub(line, text)
-    else:
+    text, found = _SECRET_KEY_LINE.subn(line, text)
+    if not found:
         text = f"{text.rstrip()}\n{line}\n".lstrip()
     _replace(env_file.resolve(), text)
     return True
@@ -41,6 +40,6 @@ def ensure_secret_key(env_file: Path, example: Path, environ: Mapping[str, str])
 def _replace(path: Path, text: str) -> None:
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     draft.replace(path)

@@ -13,7 +13,7 @@ import django
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import CommandError, call_command
-from environs import EnvError
+from environs import EnvValidationError
 
 from config.paths import VAR_DIR
 
@@ -52,7 +52,11 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         _prepare(demo="--demo" in sys.argv[1:])
-    except (CommandError, EnvError) as error:
+    except EnvValidationError as error:
+        wrong = error.error_messages
+        problems = wrong.items() if isinstance(wrong, dict) else [("environment", wrong)]
+        sys.exit("\n".join(f"{name}: {' '.join(map(str, messages))}" for name, messages in problems))
+    except CommandError as error:
         sys.exit(str(error))
 
 

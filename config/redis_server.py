@@ -6,7 +6,6 @@ Knows where the binary, the socket and the data live. Knows no Django and no set
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from config.paths import VAR_DIR, redis_socket
@@ -25,7 +24,7 @@ def find_redis_server() -> str:
     return str(__redis_executable__)
 
 
-def redis_command(*, socket: Path, folder: Path, save: str) -> Sequence[str]:
+def redis_command(*, socket: Path, folder: Path, save: str) -> list[str]:
     """The argument vector of a foreground Redis on ``socket`` alone, with its data and log in ``folder``.
 
     ``save`` is Redis's own ``seconds changes``; "" keeps nothing on disk.

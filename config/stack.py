@@ -91,7 +91,7 @@ def children(*, environment: Mapping[str, str], port: int, demo: bool) -> list[C
         stack.append(child("upstream", *command, address=(HOST, simulator_port or 0)))
     # Celery warns at length when root runs it, as containers do.
     quiet = ("-W", "ignore:You're running the worker with superuser privileges")
-    celery = ("-m", "celery", "-A", "config")
+    celery = ("-m", "celery", "--quiet", "-A", "config")
     stack.append(child("worker", *_PYTHON, *quiet, *celery, "worker", "--concurrency", "2", "--loglevel", "WARNING"))
     schedule = ("--schedule", str(VAR_DIR / "celerybeat-schedule"), "--pidfile=")
     stack.append(child("beat", *_PYTHON, *celery, "beat", *schedule, "--loglevel", "WARNING"))
@@ -143,12 +143,7 @@ def _run(*, demo: bool) -> int:
         environment = read_environment(env_file, os.environ)
         port = web_port(environment)
         supervisor = Supervisor(children(environment=environment, port=port, demo=demo))
-
-        def announce() -> None:
-            sys.stdout.write(announcement(port=port, simulated=unset_providers(environment)))
-            sys.stdout.flush()
-
-        return asyncio.run(supervisor.run(announce))
+        return asyncio.run(supervisor.run(announcement(port=port, simulated=unset_providers(environment))))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # How long a process may take to end after SIGTERM, in seconds; longer than the web server's own
@@ -69,11 +69,11 @@ class Supervisor:
         self._relays: list[asyncio.Task[None]] = []
         self._watches: list[asyncio.Task[None]] = []
 
-    async def run(self, on_ready: Callable[[], None]) -> int:
-        """Start all, call ``on_ready`` once every address takes connections, wait for the end, stop all.
+    async def run(self, announcement: str) -> int:
+        """Start all, write ``announcement`` once every address takes connections, wait for the end, stop all.
 
-        Returns 0 after SIGINT, SIGTERM or SIGHUP, 1 when a child ended by itself. A second signal
-        kills what is still running.
+        Returns 0 after SIGINT, SIGTERM or SIGHUP, 1 when a child ended by itself or nobody reads our
+        output any more. A second signal kills what is still running.
         """
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -82,7 +82,7 @@ class Supervisor:
             for index, child in enumerate(self._children):
                 await self._start(child, colour=_COLOURS[index % len(_COLOURS)])
             if not self._end.done():
-                on_ready()
+                self._write(announcement)
             return await self._end
         finally:
             # Last started, first ended: nobody loses the server that it still talks to.
@@ -124,7 +124,7 @@ class Supervisor:
         returncode = await process.wait()
         if self._end.done() or (child.once and returncode == 0):
             return
-        sys.stderr.write(f"{child.name} ended ({_how_it_ended(returncode)}); ending the rest.\n")
+        self._write(f"{child.name} ended ({_how_it_ended(returncode)}); ending the rest.\n")
         self._end.set_result(1)
 
     async def _relay(self, process: asyncio.subprocess.Process, name: str, colour: int) -> None:
@@ -133,8 +133,17 @@ class Supervisor:
             prefix = f"\033[{colour}m{prefix}\033[0m"
         assert process.stdout is not None  # noqa: S101 - it was started with a pipe
         async for line in process.stdout:
-            sys.stdout.write(prefix + line.decode(errors="replace").rstrip("\n") + "\n")
+            self._write(prefix + line.decode(errors="replace").rstrip("\n") + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
             sys.stdout.flush()
+        except OSError:
+            # The terminal or the pipe is gone. What the children still say goes nowhere, so that none waits for it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not self._end.done():
+                self._end.set_result(1)
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:

@@ -1,13 +1,18 @@
 """Where each path goes: each app's own URLs, and the API's schema and documentation."""
 
+from csp.constants import SELF
+from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+# Swagger's style sheet draws its icons from data: URLs.
+_with_icons = csp_update({"img-src": [SELF, "data:"]})
 
 urlpatterns = [
     path("", include("chat.urls")),
     path("", include("rollout.urls")),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("api/docs/", _with_icons(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),
 ]

@@ -158,14 +158,21 @@ class ArmHealth:
         return 100 * self.errors / self.judged if self.judged else None
 
     @property
-    def saved_usd(self) -> Decimal | None:
-        """What the same tokens would have cost at the baseline's price, minus what they cost.
+    def known_cost_usd(self) -> Decimal | None:
+        """What the calls cost; ``None`` where there were some and no cost is known."""
+        return None if self.cost_unknown and not self.cost_usd else self.cost_usd
 
-        0 without any calls, ``None`` where there were some and no price is known.
-        """
-        if self.cost_unknown and not self.baseline_cost_usd:
-            return None
-        return self.baseline_cost_usd - self.priced_cost_usd
+    @property
+    def known_baseline_cost_usd(self) -> Decimal | None:
+        """What the calls would have cost at the baseline's price; ``None`` as above."""
+        spent = self.cost_unknown or self.cost_usd
+        return None if spent and not self.baseline_cost_usd else self.baseline_cost_usd
+
+    @property
+    def saved_usd(self) -> Decimal | None:
+        """What the same tokens would have cost at the baseline's price, minus what they cost; ``None`` as above."""
+        at_baseline = self.known_baseline_cost_usd
+        return None if at_baseline is None else at_baseline - self.priced_cost_usd
 
     @property
     def saved_percent(self) -> float | None:

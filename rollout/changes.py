@@ -11,13 +11,14 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from rollout.defaults import START_PERCENT
+from rollout.defaults import RAMP, START_PERCENT
 from rollout.models import Rollout, RolloutChange, Stage, new_salt
 
 # Fields that are written as given; the rest have a meaning of their own, below.
@@ -33,7 +34,8 @@ _PLAIN = (
 )
 _MANY = ("users", "groups")
 FIELDS = ("enabled", "forced", "percent", *_PLAIN, *_MANY, "stages", "rerandomise")
-
+# A rollout's name is part of each person's hash, of log lines and of commands.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 # Back to the beginning of the ramp.
 RESET: Mapping[str, Any] = {"enabled": True, "forced": False, "percent": START_PERCENT}
@@ -56,6 +58,12 @@ class RolloutNotFound(ChangeRefused):
 class VersionConflict(ChangeRefused):
     """Somebody else changed the rollout since it was read."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            _("The rollout was changed by somebody else in the meantime. Look at its new state and try again."),
+            code="conflict",
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
@@ -71,19 +79,20 @@ def parse_percent(value: object) -> Decimal:
 
     Raises ChangeRefused for anything else: booleans, NaN, infinity, other text, more digits.
     """
-    message = _("The percentage must be a number from 0 to 100 with at most two decimals.")
+    refused = ChangeRefused(
+        _("The percentage must be a number from 0 to 100 with at most two decimals."), field="percent"
+    )
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise ChangeRefused(message, field="percent")
-    text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)[:50]
-    if isinstance(value, str) and not re.fullmatch(r"[+-]?\d{1,10}(\.\d{1,10})?", text, re.ASCII):
-        raise ChangeRefused(message, field="percent")
+        raise refused
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d{1,10}(\.\d{1,10})?\s*", value, re.ASCII):
+        raise refused
     try:
-        percent = Decimal(text)
+        percent = Decimal(repr(value) if isinstance(value, float) else value)
         valid = percent.is_finite() and 0 <= percent <= 100 and percent == round(percent, 2)
     except InvalidOperation:
         valid = False
     if not valid:
-        raise ChangeRefused(message, field="percent")
+        raise refused
     return abs(percent).quantize(Decimal("0.01"))
 
 
@@ -104,16 +113,11 @@ def change_rollout(
     percent, min_days, min_sample) and ``rerandomise`` (True: a new salt). A stop always wins: disabling ends
     a force. Nothing to change leaves no line. Raises ChangeRefused, RolloutNotFound, VersionConflict.
     """
-    unknown = sorted(set(changes) - set(FIELDS))
-    if unknown:
-        raise ChangeRefused(_("Unknown: %(fields)s.") % {"fields": ", ".join(unknown)}, field=unknown[0])
+    _refuse_unknown(changes)
     with transaction.atomic():
         rollout = get_rollout(name, Rollout.objects.select_for_update())
         if expected_version is not None and rollout.version != expected_version:
-            raise VersionConflict(
-                _("The rollout was changed by somebody else in the meantime. Look at its new state and try again."),
-                code="conflict",
-            )
+            raise VersionConflict
         before = describe(rollout)
         _apply(rollout, changes)
         after = describe(rollout)
@@ -123,6 +127,39 @@ def change_rollout(
         else:
             _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
     return get_rollout(name)
+
+
+def create_rollout(
+    name: str,
+    *,
+    baseline: str,
+    candidate: str,
+    changes: Mapping[str, Any],
+    actor: Actor,
+    why: str = "",
+    now: datetime | None = None,
+) -> Rollout:
+    """Make a rollout from the model key ``baseline`` to ``candidate``, and begin its history.
+
+    ``changes`` says how it starts, as in ``change_rollout``; without ``stages`` it gets the guide's ramp. Raises
+    ChangeRefused, also for a name that is taken or a model key that is not in the catalogue.
+    """
+    _refuse_unknown(changes)
+    if not _NAME.fullmatch(name):
+        raise ChangeRefused(
+            _("A name begins with a letter or digit and goes on with letters, digits, hyphens or underscores."),
+            field="name",
+        )
+    for field, key in (("baseline", baseline), ("candidate", candidate)):
+        if key not in settings.CHAT_MODELS:
+            raise ChangeRefused(_("There is no model of that key."), field=field)
+    rollout = Rollout(name=name, baseline=baseline, candidate=candidate, version=0)
+    with transaction.atomic():
+        _apply(rollout, {"stages": [{"percent": percent} for percent in RAMP], **changes})
+        start = {"baseline": baseline, "candidate": candidate, **describe(rollout)}
+        diff = {field: [None, value] for field, value in start.items()}
+        _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
+    return rollout
 
 
 def get_rollout(name: str, among: "QuerySet[Rollout] | None" = None) -> Rollout:
@@ -142,15 +179,19 @@ def describe(rollout: Rollout) -> dict[str, Any]:
         **{field: _json(getattr(rollout, field)) for field in _PLAIN},
         "users": sorted(str(user) for user in rollout.users.all()),
         "groups": sorted(str(group) for group in rollout.groups.all()),
-        "stages": [
-            [f"{stage.percent:.2f}", stage.min_days, stage.min_sample] for stage in rollout.stages.order_by("position")
-        ],
+        "stages": [_ramp_step(stage) for stage in rollout.stages.order_by("position")],
         "salt": rollout.salt,
     }
 
 
 def _json(value: Any) -> Any:
     return f"{value:.2f}" if isinstance(value, Decimal) else value
+
+
+def _refuse_unknown(changes: Mapping[str, Any]) -> None:
+    unknown = sorted(set(changes) - set(FIELDS))
+    if unknown:
+        raise ChangeRefused(_("Unknown: %(fields)s.") % {"fields": ", ".join(unknown)}, field=unknown[0])
 
 
 def _apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
@@ -164,12 +205,12 @@ def _apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
         rollout.salt = new_salt()
     _validate(rollout)
     rollout.version += 1
-    rollout.save()
+    _save(rollout)
     for field in _MANY:
         if field in changes:
             getattr(rollout, field).set(changes[field])
     if "stages" in changes:
-        _replace_stages(rollout, changes["stages"])
+        _set_stages(rollout, changes["stages"])
 
 
 def _record(rollout: Rollout, diff: dict[str, Any], *, actor: Actor, why: str, at: datetime) -> None:
@@ -205,18 +246,29 @@ def _validate(rollout: Rollout) -> None:
         raise ChangeRefused(messages[0], field="" if field == "__all__" else field) from error
 
 
-def _replace_stages(rollout: Rollout, stages: Iterable[Mapping[str, Any]]) -> None:
+def _save(rollout: Rollout) -> None:
+    try:
+        with transaction.atomic():
+            rollout.save()
+    except IntegrityError as error:
+        # Two changes that are each fine, at the same moment: the database refuses the later one.
+        raise ChangeRefused(
+            _("Another rollout of the same name or baseline model was opened at this moment."), code="conflict"
+        ) from error
+
+
+def _set_stages(rollout: Rollout, stages: Iterable[Mapping[str, Any]]) -> None:
     rows: Sequence[Stage] = [
-        Stage(
-            rollout=rollout,
-            position=position,
-            percent=parse_percent(stage["percent"]),
-            min_days=stage["min_days"],
-            min_sample=stage["min_sample"],
-        )
+        Stage(**{**stage, "rollout": rollout, "position": position, "percent": parse_percent(stage["percent"])})
         for position, stage in enumerate(stages, start=1)
     ]
     if any(later.percent <= earlier.percent for earlier, later in pairwise(rows)):
         raise ChangeRefused(_("Each stage must have a higher percentage than the one before."), field="stages")
-    rollout.stages.all().delete()
-    Stage.objects.bulk_create(rows)
+    # Rows that stay keep their identity: a page that shows them may be open somewhere.
+    if [_ramp_step(row) for row in rows] != [_ramp_step(row) for row in rollout.stages.order_by("position")]:
+        rollout.stages.all().delete()
+        Stage.objects.bulk_create(rows)
+
+
+def _ramp_step(stage: Stage) -> list[Any]:
+    return [f"{stage.percent:.2f}", stage.min_days, stage.min_sample]

@@ -106,6 +106,11 @@ class Rollout(AbstractUserFlag):
         """Whether anybody can be moved to the candidate at all."""
         return self.everyone is not False
 
+    @property
+    def force_model(self) -> str | None:
+        """The candidate's key while everyone gets it."""
+        return self.candidate if self.everyone is True else None
+
     def is_active_for_user(self, user: Any) -> bool:
         """waffle's question, answered by the bucket: is this person in the candidate arm?"""
         if self.everyone is not None:

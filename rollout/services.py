@@ -12,17 +12,21 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from metrics import services as metrics_services
 from metrics.services import ArmHealth, Health
 from rollout import words
 from rollout.bucketing import ArmName, Reason, assign
 from rollout.changes import get_rollout
-from rollout.decisions import ArmFigures, Criteria, Decision, decide
+from rollout.decisions import ArmFigures, Criteria, Criterion, CriterionName, Decision, decide
 from rollout.defaults import create_default_rollout
 from rollout.models import Evaluation, Rollout, RolloutChange, Stage
 
 logger = logging.getLogger(__name__)
+
+# Thirty days.
+MAX_HOURS = 720
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +134,62 @@ class Status:
     @property
     def recommendation(self) -> str:
         """What to do next, in words."""
-        return words.recommendation(self.decision)
+        following = None if self.rollout.everyone else self.next_stage
+        return words.recommendation(
+            self.decision, is_on=self.rollout.is_on, next_percent=None if following is None else following.percent
+        )
 
     @property
-    def force_model(self) -> str | None:
-        """The candidate's key while everyone gets it."""
-        return self.rollout.candidate if self.rollout.everyone is True else None
+    def should_proceed(self) -> bool:
+        """Whether the percentage may be raised."""
+        return self.decision.verdict == "GO"
+
+    @property
+    def affected(self) -> str:
+        """How many get the candidate now, testers left out. Clients read it as it is: not translated."""
+        percent = (
+            self.rollout.percent if self.rollout.everyone is None else Decimal(100 if self.rollout.everyone else 0)
+        )
+        return f"~{percent.normalize():f}% of {self.rollout.baseline} users"
+
+    @property
+    def expected_percent(self) -> float | None:
+        """The share of deciding requests that the percentages in force would send to the candidate."""
+        total = self.health.requests
+        return float(100 * self.health.expected_candidate / total) if total else None
+
+    @property
+    def actual_percent(self) -> float | None:
+        """The share of deciding requests that went to the candidate's arm."""
+        total = self.health.requests
+        return 100 * self.health.candidate.requests / total if total else None
+
+    @property
+    def latency_improvement(self) -> float | None:
+        """By how many percent the candidate's mean TTFT is below the baseline's; negative is slower."""
+        candidate, baseline = self.health.candidate.ttft_mean_ms, self.health.baseline.ttft_mean_ms
+        return 100 * (baseline - candidate) / baseline if candidate is not None and baseline else None
+
+    @property
+    def criteria(self) -> dict[CriterionName, Criterion]:
+        """The decision's criteria by name."""
+        return {criterion.name: criterion for criterion in self.decision.criteria}
 
     @property
     def next_stage(self) -> Stage | None:
         """The first stage of the ramp above today's percentage."""
         return next((stage for stage in self.stages if stage.percent > self.rollout.percent), None)
+
+
+class WindowRefused(ValueError):
+    """Not a window that health can be added up over; the text says what is."""
+
+
+def parse_hours(given: str) -> int:
+    """A window's length from what a person or a program typed: whole hours, 1 to 720. Raises WindowRefused."""
+    if not (given.isascii() and given.isdigit() and len(given) <= 3 and 1 <= int(given) <= MAX_HOURS):
+        raise WindowRefused(_("hours must be a whole number from 1 to %(most)d.") % {"most": MAX_HOURS})
+    return int(given)
 
 
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
@@ -175,7 +224,7 @@ def _figures(arm: ArmHealth) -> ArmFigures:
         judged=arm.judged,
         errors=arm.errors,
         ttft_mean_ms=arm.ttft_mean_ms,
-        cost_reduction=None if arm.saved_share is None else 100 * arm.saved_share,
+        cost_reduction=arm.saved_percent,
     )
 
 
@@ -217,6 +266,13 @@ def _evidence(current: Status) -> dict[str, Any]:
 def history(name: str, *, limit: int = 20) -> Sequence[RolloutChange]:
     """The newest changes of a rollout, newest first."""
     return list(RolloutChange.objects.filter(rollout=name)[:limit])
+
+
+def standing_since(rollout: Rollout) -> datetime:
+    """Since when the rollout has had its present state and percentage."""
+    steering = ["enabled", "forced", "percent"]
+    last = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=steering).first()
+    return rollout.created if last is None else last.changed_at
 
 
 def ensure_default_rollout() -> None:

@@ -1,5 +1,11 @@
 """Paths of the rollout's API."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from rollout.api import StatusView
+
+urlpatterns = [
+    path("api/gemini-rollout-status", StatusView.as_view(), name="rollout-status"),
+    # The same with a slash: older clients use both. One is enough in the schema.
+    path("api/gemini-rollout-status/", StatusView.as_view(schema=None)),
+]

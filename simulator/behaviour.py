@@ -4,7 +4,6 @@ Knows plain values and their limits. Knows no HTTP and no dice: whoever answers 
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,10 +83,8 @@ def _laid_over(behaviour: Behaviour, changes: object) -> Behaviour:
     return dataclasses.replace(behaviour, **changes)
 
 
-def _check(name: str, value: object, least: float, most: float, whole: bool) -> None:
-    allowed: type | tuple[type, ...] = int if whole else (int, float)
-    kind = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, allowed) or not math.isfinite(value):
-        raise ValueError(f"{name} must be {kind} from {least} to {most}")
-    if not least <= value <= most:
+def _check(name: str, value: Any, least: float, most: float, whole: bool) -> None:
+    kind, types = ("a whole number", (int,)) if whole else ("a number", (int, float))
+    # A comparison with NaN is never true, so NaN is refused along with what is out of bounds.
+    if isinstance(value, bool) or not isinstance(value, types) or not least <= value <= most:
         raise ValueError(f"{name} must be {kind} from {least} to {most}")

@@ -1,12 +1,14 @@
-"""One question and its made-up answer, in no vendor's words.
+"""A request as it came, the question in it, and its made-up answer, in no vendor's words.
 
-Knows plain values. Knows no wire format, no HTTP, no clock and no dice.
+Knows plain values. Knows no wire format, no server, no clock and no dice.
 """
 
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Models that think before they answer: the tokens are charged, the text is not shown.
 THINKING_MODELS = re.compile(r"^(o\d|gpt-5\.5)|reasoning|thinking|-pro")
@@ -21,7 +23,24 @@ class Misunderstood(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An HTTP request: the names of headers in small letters, the path without its query."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body's value; ValueError where it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("the JSON is nested too deeply") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,14 @@ no dice.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from simulator.exchange import Answer, Misunderstood, Question, count_tokens, pieces
+from simulator.exchange import Answer, Misunderstood, Question, Request, count_tokens, pieces
 
+PATH = re.compile(r"/v1(?:beta)?/models/[^/:]+:(?:generateContent|streamGenerateContent)")
 WORDS_A_CHUNK = 12
 STATUS_NAMES = {
     400: "INVALID_ARGUMENT",
@@ -24,21 +26,27 @@ STATUS_NAMES = {
 }
 
 
-def read_key(headers: Mapping[str, str], query: Mapping[str, str]) -> None:
-    """Misunderstood (403) without a key in the header or the query; any key will do."""
-    if not (headers.get("x-goog-api-key") or query.get("key")):
+def read(request: Request) -> Question:
+    """The question in a request to ``PATH``; Misunderstood (403, 400) where something is missing or odd."""
+    if not (request.headers.get("x-goog-api-key") or request.query.get("key")):
         raise Misunderstood(403, "Method doesn't allow unregistered callers. Please use API Key to call this API.")
-
-
-def read_question(body: Any, *, model: str, stream: bool) -> Question:
-    """The question in a request's JSON; Misunderstood (400) where something is missing or odd."""
+    _, _, called = request.path.rpartition("/")
+    model, _, method = called.partition(":")
+    if method == "streamGenerateContent" and request.query.get("alt") != "sse":
+        raise Misunderstood(400, "Only alt=sse is simulated for streamGenerateContent.")
+    try:
+        body = request.json()
+    except ValueError:
+        body = None
     if not isinstance(body, dict):
         raise Misunderstood(400, "Invalid JSON payload received.")
     contents = body.get("contents")
     if not isinstance(contents, list) or not contents:
         raise Misunderstood(400, "* GenerateContentRequest.contents: contents is not specified")
     system = [body["systemInstruction"]] if "systemInstruction" in body else []
-    return Question(model=model, turns=[_text(content) for content in [*system, *contents]], stream=stream)
+    return Question(
+        model=model, turns=[_text(content) for content in [*system, *contents]], stream=method != "generateContent"
+    )
 
 
 def whole(question: Question, answer: Answer) -> dict[str, Any]:

@@ -5,11 +5,11 @@ clock and no dice.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from simulator.exchange import Answer, Misunderstood, Question, pieces
+from simulator.exchange import Answer, Misunderstood, Question, Request, pieces
 
 WORDS_A_CHUNK = 1
 # Listed for the curious; a request may name any model.
@@ -17,15 +17,20 @@ LISTED_MODELS = ("gpt-5.4", "gpt-5.5")
 ERROR_TYPES = {429: ("rate_limit_error", "rate_limit_exceeded")}
 
 
-def read_key(headers: Mapping[str, str], query: Mapping[str, str]) -> None:
+def read_key(request: Request) -> None:
     """Misunderstood (401) without a bearer key; any key will do."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise Misunderstood(401, "You didn't provide an API key in the Authorization header (Bearer YOUR_KEY).")
 
 
-def read_question(body: Any) -> Question:
-    """The question in a request's JSON; Misunderstood (400) where something is missing or odd."""
+def read(request: Request) -> Question:
+    """The question in a request; Misunderstood (401, 400) where something is missing or odd."""
+    read_key(request)
+    try:
+        body = request.json()
+    except ValueError:
+        body = None
     if not isinstance(body, dict):
         raise Misunderstood(400, "We could not parse the JSON body of your request.")
     model, messages = body.get("model"), body.get("messages")
@@ -44,7 +49,7 @@ def read_question(body: Any) -> Question:
 
 def whole(question: Question, answer: Answer) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
-    message = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
     return {
         **_envelope(question, answer, "chat.completion"),
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
@@ -59,7 +64,10 @@ def events(question: Question, answer: Answer) -> Iterator[tuple[str, bytes]]:
         yield piece, _chunk(question, answer, {"content": piece})
     yield "", _chunk(question, answer, {}, finish_reason="stop")
     if question.include_usage:
-        yield "", _event({**_envelope(question, answer, "chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+        yield (
+            "",
+            _event({**_envelope(question, answer, "chat.completion.chunk"), "choices": [], "usage": _usage(answer)}),
+        )
     yield "", b"data: [DONE]\n\n"
 
 

@@ -5,30 +5,38 @@ Knows words and a given random source. Knows no vendor, no HTTP and no clock.
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 # Words that say nothing about what a question is about.
 COMMON = frozenset(
-    "about after again also and answer because been before being between both can code could does doing each explain for"
-    " from give have having hello help here how into just like make many more most much need other over please"
-    " shall should show slowly some such tell than that the their them then there these they this those through"
-    " under very want was were what when where which while who whom why will with would write your you are not"
-    " but its out any all had has her his him our".split()
+    re.findall(
+        r"\w+",
+        """
+        about after again all also and answer any are because been before being between both but can code compare could
+        does doing each error explain for from give had has have having hello help her here him his how into its just
+        like make many more most much need not other our out over please shall should show slowly some such tell than
+        that the their them then there these they this those through under very want was were what when where which
+        while who whom why will with would write you your
+        """,
+    )
 )
 LONGEST_TOPIC = 30
 
-SENTENCES = (
-    "The short version: {topic} rewards a small first step more than a big plan.",
-    "Most people meet {topic} by accident and understand it only the second time.",
+OPENINGS = (
+    "The short version: with {topic}, a small first step beats a big plan.",
+    "Most people meet {topic} by accident and make friends with the idea only later.",
     "It helps to look at {topic} and {other} side by side, because each explains the other.",
+)
+SENTENCES = (
     "A good habit is to write down what you expect of {topic} before you try it.",
-    "When {topic} surprises you, look first at what changed last; it is usually that.",
+    "When something about {topic} surprises you, look first at what changed last; it is usually that.",
     "There is no single right way here, but some ways are easier to undo than others.",
     "Measure once before and once after, or you will never know whether {topic} got better.",
     "If time is short, leave {other} for later: nothing breaks when it waits a week.",
     "Small, regular attention to {topic} beats a rescue every spring.",
     "Ask somebody who lives with {topic} every day; they know the corners that no book shows.",
-    "What looks like a problem with {topic} is often a problem with how it is named.",
+    "What looks like a problem with {topic} is often only a problem with a name.",
     "Keep the first version plain, and let real use tell you what it lacks.",
 )
 HEADINGS = (
@@ -76,12 +84,12 @@ def compose(question: str, *, words: int, rng: random.Random, with_code: bool = 
     ``with_code`` makes sure of a fenced python block; without it there is one now and then.
     """
     topic, other = topics(question)
-    blocks = [rng.choice(SENTENCES[:3])]
+    blocks = [rng.choice(OPENINGS)]
     if with_code:
         blocks.append(CODE)
-    makers: tuple[Callable[[random.Random], str], ...] = (_paragraph, _list, _section, _steps, _extra)
+    more = _blocks(rng, with_code=not with_code)
     while sum(len(block.split()) for block in blocks) < words:
-        blocks.append(rng.choice(makers)(rng))
+        blocks.append(next(more))
     return "\n\n".join(block.format(topic=topic, other=other) for block in blocks)
 
 
@@ -93,21 +101,24 @@ def topics(question: str) -> tuple[str, str]:
     return topic, ranked[1] if len(ranked) > 1 else "the rest"
 
 
-def _paragraph(rng: random.Random) -> str:
-    return " ".join(rng.sample(SENTENCES, rng.randint(2, 3)))
+def _blocks(rng: random.Random, *, with_code: bool) -> Iterator[str]:
+    """Headings, paragraphs, lists, tables and code without end; nothing comes back before the rest was seen."""
+    sentences, headings = _dealt(SENTENCES, rng), _dealt(HEADINGS, rng)
+    insets = _dealt([_bullets(rng), _steps(rng), TABLE, *([CODE] if with_code else [])], rng)
+    while True:
+        yield " ".join(islice(sentences, 2))
+        yield next(insets)
+        yield f"## {next(headings)}\n\n{' '.join(islice(sentences, 2))}"
 
 
-def _list(rng: random.Random) -> str:
+def _bullets(rng: random.Random) -> str:
     return "\n".join(f"- {point}" for point in rng.sample(POINTS, 3))
-
-
-def _section(rng: random.Random) -> str:
-    return f"## {rng.choice(HEADINGS)}\n\n{_paragraph(rng)}"
 
 
 def _steps(rng: random.Random) -> str:
     return "\n".join(f"{number}. {step}" for number, step in enumerate(STEPS[: rng.randint(3, 5)], start=1))
 
 
-def _extra(rng: random.Random) -> str:
-    return rng.choice((TABLE, CODE))
+def _dealt(cards: Sequence[str], rng: random.Random) -> Iterator[str]:
+    while True:
+        yield from rng.sample(cards, len(cards))

@@ -1,5 +1,6 @@
 """Google's Gemini, through the vendor's SDK."""
 
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,8 @@ class GeminiProvider:
         from google import genai
         from google.genai import types
 
+        # The SDK warns of enum values that are newer than itself; FINISH_REASONS takes care of them.
+        warnings.filterwarnings("ignore", message=".* is not a valid ", module=r"google\.genai\.")
         self._api_key = api_key
         # A client of our own, because the SDK follows redirects with the key, passes no connect
         # timeout on, and does not close a response whose iterator is closed between two chunks.
@@ -155,9 +158,10 @@ def to_usage(usage: "types.GenerateContentResponseUsageMetadata | None") -> Usag
 def to_provider_error(error: Exception) -> ProviderError:
     """What the SDK or its transport raised, in our own words."""
     import httpx2
+    import pydantic
     from google.genai import errors
 
-    if isinstance(error, errors.UnknownApiResponseError):
+    if isinstance(error, errors.UnknownApiResponseError | pydantic.ValidationError):
         return ProviderUnavailable("Gemini sent something unreadable.", error_class="bad_chunk")
     if isinstance(error, errors.APIError):
         return _from_api_error(error)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import openai
 
 FINISH_REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "refused"}
+# What OpenAI, and Azure's version of it, call a question that is against their policy.
+POLICY_CODES = ("content_policy_violation", "content_filter")
 # One event of a stream is a few hundred bytes; a line longer than this is no event.
 MAX_LINE_BYTES = 1 << 20
 MAX_TOKENS = 1 << 53
@@ -118,6 +120,8 @@ def to_provider_error(error: Exception) -> ProviderError:
 def _from_status(error: "openai.APIStatusError") -> ProviderError:
     if error.status_code == 429 and error.code == "insufficient_quota":
         return RateLimited("OpenAI's quota is used up.", status=429, error_class="quota")
+    if error.status_code == 400 and error.code in POLICY_CODES:
+        return Refused("OpenAI declined the question.")
     return error_from_status("OpenAI", error.status_code, retry_after_s(error.response.headers.get("retry-after")))
 
 

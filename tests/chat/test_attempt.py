@@ -41,6 +41,9 @@ class Script:
         finally:
             self.closed = True
 
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
+
 
 def play(provider: Script, deadlines: Deadlines = PATIENT) -> tuple[Attempt, str, str]:
     attempt = Attempt(deadlines=deadlines, clock=time.monotonic)

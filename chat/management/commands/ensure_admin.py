@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         User = get_user_model()
         wanted = os.environ.get("ADMIN_PASSWORD", "")
-        admin = User.objects.filter(username=USERNAME).first()
+        admin = User.objects.filter(username__iexact=USERNAME).first()
         if admin is None:
             password = wanted or secrets.token_urlsafe(12)
             # Kept first: a password that only the database knows would lock everybody out.

@@ -1,0 +1,65 @@
+# Everything that is done with a checkout. Needs Python 3.11 or newer as `python3`, and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := config chat rollout metrics simulator tests
+# More arguments for pytest: make test ARGS="-k rollout"
+ARGS ?=
+
+.PHONY: run demo test check format lock clean
+
+run: .venv/.installed
+	@$(BIN)/python -m config.stack
+
+demo: .venv/.installed
+	@$(BIN)/python -m config.stack --demo
+
+# The whole suite on each database; the second runs also when the first fails.
+test: .venv/.installed-dev
+	@browser=; $(BIN)/python -m tests.services.chromium; found=$$?; \
+	if [ $$found = 3 ]; then browser='not browser'; elif [ $$found != 0 ]; then exit 1; fi; \
+	failed=0; \
+	for database in sqlite postgres; do \
+		TEST_DATABASE=$$database $(BIN)/python -m pytest -m "$$browser" $(ARGS) || failed=1; \
+	done; \
+	exit $$failed
+
+# Settings want a key and a place for the database; the checks use neither.
+check: export SECRET_KEY = for-checks-alone-and-long-enough-to-be-taken
+check: export DATABASE_URL = sqlite://:memory:
+check: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Pins what requirements.in and requirements-dev.in ask for; LOCK="--upgrade" takes newer versions.
+LOCK ?=
+COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(LOCK)
+lock: .venv/.installed
+	$(BIN)/python -m pip install -qq uv
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf .venv staticfiles test-results .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+OLD_PYTHON := Sluice needs Python 3.11 or newer. Choose one: make run PYTHON=python3.12
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("$(OLD_PYTHON)" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing the packages of requirements.txt into .venv …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	@echo "Installing the packages of requirements-dev.txt into .venv …"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

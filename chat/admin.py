@@ -1,0 +1,123 @@
+"""People, their tokens, and that there are conversations; never what was said in them."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.db.models import Count, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from chat import tokens
+from chat.models import ApiToken, Conversation, User
+from metrics.read_only import ModelAdmin
+
+
+@admin.register(User)
+class UserAdmin(BaseUserAdmin):  # type: ignore[type-arg]
+    """Django's own, with what is ours."""
+
+    list_display = ("username", "email", "is_staff", "is_guest", "is_active", "date_joined")
+    list_filter = ("is_guest", "is_staff", "is_superuser", "is_active", "is_demo", "groups")
+    readonly_fields = ("unit", "is_guest", "is_demo")
+    ordering = ("-date_joined",)
+    fieldsets = (*(BaseUserAdmin.fieldsets or ()), (_("Sluice"), {"fields": readonly_fields}))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with a person, counted; one by one, it would show the titles of their chats."""
+        _every_one, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return [str(user) for user in objs], counts, lacking, protected
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ModelAdmin):
+    """That a conversation took place: whose, when and with which model. Titles are people's words too."""
+
+    list_display = ("id", "user", "model", "messages_in_it", "created_at", "updated_at")
+    list_display_links = None
+    list_filter = ("model", "updated_at")
+    search_fields = ("=user__username", "=id")
+    search_help_text = _("A user name or a conversation's id, in full.")
+    list_select_related = ("user",)
+    actions = None
+
+    @admin.display(description=_("messages"), ordering="n")
+    def messages_in_it(self, conversation: Any) -> int:
+        """How many turns it has."""
+        return int(conversation.n)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Each with its number of messages."""
+        return super().get_queryset(request).annotate(n=Count("messages"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Never: people chat on the chat page."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The list only: a page of one would be headed by its title."""
+        return obj is None and super().has_view_permission(request)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ModelAdmin):
+    """Programs' keys: shown once when made, revoked for good."""
+
+    list_display = ("prefix", "name", "user", "created_at", "last_used_at", "revoked_at")
+    list_filter = ("revoked_at",)
+    list_select_related = ("user",)
+    search_fields = ("prefix", "name", "user__username")
+    readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A new token needs a name and an account."""
+        return ("name", "user") if obj is None else ("name", "user", *self.readonly_fields)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A token stays with its account."""
+        return () if obj is None else ("user", *self.readonly_fields)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A token acts as its account, so only superusers make one for somebody else."""
+        accounts = User.objects.filter(is_guest=False, is_active=True)
+        if not request.user.is_superuser:
+            accounts = accounts.filter(username=request.user.get_username())
+        return super().formfield_for_foreignkey(db_field, request, queryset=accounts, initial=request.user.pk, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[ApiToken]", change: bool) -> None:
+        """A new token is made by ``tokens``; an old one can only get another name."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        made, text = tokens.create_token(user=obj.user, name=obj.name)
+        obj.__dict__.update(made.__dict__)
+        obj.text = text
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """The page that shows the token, this once. A redirect would have to keep it somewhere."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("The new API token"),
+            "opts": self.opts,
+            "token": obj,
+        }
+        return TemplateResponse(request, "admin/chat/apitoken/created.html", context)
+
+    @admin.action(description=_("Revoke selected API tokens"), permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """End them at once; they stay listed."""
+        live = list(queryset.filter(revoked_at=None))
+        for token in live:
+            tokens.revoke_token(token, now=timezone.now())
+            self.log_change(request, token, [{"changed": {"fields": [str(_("revoked"))]}}])
+        told = ngettext("%(n)d token was revoked.", "%(n)d tokens were revoked.", len(live)) % {"n": len(live)}
+        self.message_user(request, told, messages.SUCCESS)

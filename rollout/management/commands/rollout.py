@@ -1,0 +1,150 @@
+"""``manage.py rollout``: read and steer a rollout from a terminal, on the same services as the API and admin."""
+
+import json
+import os
+import pwd
+import sys
+from argparse import RawDescriptionHelpFormatter
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.core.management.color import no_style
+from django.db import DatabaseError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from rollout import services, text
+from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, get_rollout, parse_percent
+from rollout.models import Source
+from rollout.serializers import StatusSerializer
+from rollout.services import Status
+
+# What each changing action asks for; set-traffic brings its own number.
+_CHANGES: dict[str, dict[str, Any]] = {
+    "set-traffic": {},
+    "enable": {"enabled": True},
+    "disable": {"enabled": False},
+    "force-gemini": {"forced": True},
+    "reset": dict(RESET),
+}
+_ACTIONS = ("status", "report", *_CHANGES, "schedule", "help")
+
+
+def _epilog() -> str:
+    return _(
+        """actions:
+  status          how the rollout stands: traffic, performance, cost, criteria, what to do next
+  report          the same with every count
+  set-traffic N   give the candidate to N percent of people, 0 to 100
+  enable          switch the rollout on
+  disable         switch it off: everyone gets the baseline from the next request on
+  force-gemini    give the candidate to everyone
+  reset           on, at 5 %, nothing forced
+  schedule        the ramp by week, and where the rollout stands
+  help            this text
+
+examples:
+  python manage.py rollout status --hours 48
+  python manage.py rollout set-traffic 15 --reason "A quiet week"
+  python manage.py rollout report --json"""
+    )
+
+
+class _Help(DjangoHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the lines of the list of actions."""
+
+
+class Command(BaseCommand):
+    """Words in, words out; what they do is in ``services`` and ``changes``."""
+
+    help = "Reads and steers a rollout."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """A mistake on the command line is told like any other: in one sentence."""
+        parser = super().create_parser(prog_name, subcommand, formatter_class=_Help, epilog=_epilog(), **kwargs)
+
+        def refuse(message: str) -> NoReturn:
+            if not parser.called_from_command_line:
+                raise CommandError(message)
+            self.stderr.write(f"{message[:1].upper()}{message[1:]}. See: manage.py rollout help")
+            sys.exit(2)
+
+        parser.error = refuse  # type: ignore[method-assign]
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One action, and options that may stand before or after it."""
+        parser.add_argument("action", nargs="?", default="help", choices=_ACTIONS, metavar="action")
+        parser.add_argument("number", nargs="?", metavar="N", help=_("The percentage, for set-traffic."))
+        parser.add_argument("--rollout", default=settings.DEFAULT_ROLLOUT, metavar="NAME", help=_("Which rollout."))
+        parser.add_argument("--hours", default="24", help=_("The window of the figures, 1 to 720."))
+        parser.add_argument("--json", action="store_true", help=_("Print the API's document instead of text."))
+        parser.add_argument("--reason", default="", metavar="TEXT", help=_("Why, for the history of changes."))
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """NO_COLOR (no-color.org) is --no-color."""
+        if os.environ.get("NO_COLOR") and not options["force_color"]:
+            options["no_color"] = True
+        return super().execute(*args, **options)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do the action. CommandError, in one sentence, for whatever is not possible."""
+        if not (options["force_color"] or self.stdout.isatty()):
+            self.style = no_style()
+        action = options["action"]
+        if (options["number"] is not None) != (action == "set-traffic"):
+            raise CommandError(_("A percentage goes with set-traffic, and with nothing else: set-traffic 15"))
+        if options["json"] and action in ("schedule", "help"):
+            raise CommandError(_("--json goes with status, report and changes."))
+        try:
+            self._act(action, options)
+        except (ChangeRefused, services.WindowRefused) as refused:
+            raise CommandError(str(refused)) from refused
+        except UnicodeEncodeError as error:
+            raise CommandError(_("That is not UTF-8 text.")) from error
+        except DatabaseError as error:
+            first_line = str(error).partition("\n")[0]
+            raise CommandError(
+                _("The database can't be used (%(error)s). Is it up, and did you run manage.py migrate?")
+                % {"error": first_line}
+            ) from error
+
+    def _act(self, action: str, options: dict[str, Any]) -> None:
+        if action == "help":
+            self.stdout.write(self.create_parser("manage.py", "rollout").format_help())
+            return
+        name, hours = options["rollout"], services.parse_hours(options["hours"])
+        if action in _CHANGES:
+            changes = {"percent": parse_percent(options["number"])} if action == "set-traffic" else _CHANGES[action]
+            changed = self._change(name, changes, options["reason"])
+        current = services.status(name, hours=hours, now=timezone.now())
+        document = StatusSerializer(current).data
+        if options["json"]:
+            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+        elif action in _CHANGES:
+            self._tell(current, changed)
+        elif action == "schedule":
+            since = services.standing_since(current.rollout)
+            self.stdout.write(text.schedule(current, since=since, style=self.style))
+        else:
+            render = text.status if action == "status" else text.report
+            self.stdout.write(render(document, self.style))
+
+    def _change(self, name: str, changes: dict[str, Any], why: str) -> bool:
+        before = get_rollout(name).version
+        actor = Actor(name=_os_user(), source=Source.CLI)
+        return change_rollout(name, changes, actor=actor, why=why).version != before
+
+    def _tell(self, current: Status, changed: bool) -> None:
+        head = self.style.SUCCESS(_("Done.")) if changed else self.style.WARNING(_("Nothing to change."))
+        self.stdout.write(f"{head} {text.standing(current)}")
+        following = {None: "status", True: "reset", False: "enable"}[current.rollout.everyone]
+        self.stdout.write(_("Next: python manage.py rollout %(action)s") % {"action": following})
+
+
+def _os_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

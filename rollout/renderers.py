@@ -1,0 +1,37 @@
+"""The status as a text report, and who decides on the format. Knows HTTP; the text is ``rollout.text``'s."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from rollout import text
+
+
+class ReportRenderer(BaseRenderer):
+    """``?format=report``: what ``manage.py rollout report`` prints, without colours."""
+
+    media_type = "text/plain"
+    format = "report"
+    charset = "utf-8"
+
+    def render(
+        self, data: Mapping[str, Any], accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> str:
+        """The report of a status document."""
+        return text.report(data)
+
+
+class FormatNegotiation(DefaultContentNegotiation):
+    """``?format=`` is what the caller says outright, so it wins over an ``Accept`` that a library sent along."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
+        """The renderer and its media type. Http404 for a format that there is not."""
+        wanted = request.query_params.get(self.settings.URL_FORMAT_OVERRIDE)
+        if wanted:
+            renderer = self.filter_renderers(renderers, wanted)[0]
+            return renderer, renderer.media_type
+        renderer, media_type = super().select_renderer(request, renderers, format_suffix)
+        return renderer, media_type

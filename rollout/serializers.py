@@ -1,0 +1,261 @@
+"""The status document, written once: what the API, ``rollout --json`` and the OpenAPI schema all show.
+
+Names in camelCase are those of the older tool, whose clients still read them; its "geminiFlashLite" is the
+rollout's candidate. Percentages are 0 to 100, latencies ms, money USD; null is "not known".
+"""
+
+from collections.abc import Mapping
+from datetime import UTC
+from decimal import Decimal
+from typing import Any, Literal
+
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
+
+from metrics.services import ArmHealth
+from rollout.changes import ChangeRefused, parse_percent
+from rollout.decisions import Criterion
+from rollout.services import Status
+from rollout.words import criterion_in_words
+
+# Raised when a key of the document changes its meaning or goes.
+SCHEMA_VERSION = 1
+
+Fields = dict[str, serializers.Field[Any, Any, Any, Any]]
+
+
+def _number(source: str) -> serializers.FloatField:
+    return serializers.FloatField(source=source, allow_null=True)
+
+
+def _count(source: str) -> serializers.IntegerField:
+    return serializers.IntegerField(source=source)
+
+
+def _text(source: str) -> serializers.CharField:
+    return serializers.CharField(source=source)
+
+
+def _moment(source: str) -> serializers.DateTimeField:
+    return serializers.DateTimeField(source=source, default_timezone=UTC)
+
+
+def _part(name: str, fields: Fields) -> serializers.Serializer[Any]:
+    """A nested object whose fields are read from the whole status."""
+    return inline_serializer(name, fields, source="*")
+
+
+def _per_arm(attribute: str) -> Fields:
+    return {
+        "geminiFlashLite": _number(f"health.candidate.{attribute}"),
+        "baseline": _number(f"health.baseline.{attribute}"),
+    }
+
+
+class ArmSerializer(serializers.Serializer[ArmHealth]):
+    """One arm's figures. Requests are first attempts; money and tokens count every attempt."""
+
+    requests = serializers.IntegerField()
+    people = serializers.IntegerField()
+    judged = serializers.IntegerField(help_text="Requests that ended and were not cancelled.")
+    failed = _count("errors")
+    outcomes = serializers.DictField(child=serializers.IntegerField())
+    fallbacks = serializers.IntegerField()
+    errorPercent = _number("error_percent")
+    ttftMeanMs = _number("ttft_mean_ms")
+    latencyMeanMs = _number("latency_mean_ms")
+    inputTokens = _count("input_tokens")
+    outputTokens = _count("output_tokens")
+    costUsd = _number("known_cost_usd")
+    baselineCostUsd = _number("known_baseline_cost_usd")
+    savedUsd = _number("saved_usd")
+    savedPercent = _number("saved_percent")
+    costUnknown = _count("cost_unknown")
+    ratings = serializers.IntegerField()
+    ratingMean = _number("rating_mean")
+
+
+class CriterionSerializer(serializers.Serializer[Criterion]):
+    """One criterion: ``pass`` is null where ``value`` is not known."""
+
+    value = serializers.FloatField(allow_null=True)
+    target = serializers.FloatField()
+    words = serializers.SerializerMethodField("in_words")
+
+    def in_words(self, criterion: Criterion) -> str:
+        """The result in a sentence."""
+        return criterion_in_words(criterion)
+
+    def get_fields(self) -> Fields:
+        """``pass`` is a word of Python, so it can't be written as an attribute."""
+        return {"pass": serializers.BooleanField(source="passed", allow_null=True), **super().get_fields()}
+
+
+class StatusSerializer(serializers.Serializer[Status]):
+    """How a rollout stands, from a ``services.Status``."""
+
+    schemaVersion = serializers.SerializerMethodField("schema_version")
+    timestamp = _moment("now")
+    timeWindowHours = _count("hours")
+    since = _moment("health.since")
+    until = _moment("health.until")
+    rollout = _text("rollout.name")
+    baseline = _text("rollout.baseline")
+    candidate = _text("rollout.candidate")
+    rolloutConfig = _part(
+        "RolloutConfig",
+        {
+            "enabled": serializers.BooleanField(source="rollout.is_on"),
+            "trafficPercentage": serializers.FloatField(source="rollout.percent"),
+            "estimatedUsersAffected": _text("affected"),
+            "forceModel": serializers.CharField(source="rollout.force_model", allow_null=True),
+        },
+    )
+    metrics = _part(
+        "Metrics",
+        {
+            "totalRequests": _count("health.requests"),
+            "geminiFlashLiteRequests": _count("health.candidate.requests"),
+            "trafficPercentage": _number("actual_percent"),
+            "averageLatency": _part(
+                "AverageLatency", {**_per_arm("ttft_mean_ms"), "improvement": _number("latency_improvement")}
+            ),
+            "costSavings": _part(
+                "CostSavings",
+                {
+                    "totalSaved": _number("health.candidate.saved_usd"),
+                    "percentageSaved": _number("health.candidate.saved_percent"),
+                },
+            ),
+            "errorRates": _part("ErrorRates", _per_arm("error_percent")),
+            "userSatisfaction": _part("UserSatisfaction", _per_arm("rating_mean")),
+        },
+    )
+    evaluation = _part(
+        "Evaluation",
+        {
+            "shouldProceed": serializers.BooleanField(source="should_proceed"),
+            "criteriaEvaluation": inline_serializer(
+                "CriteriaEvaluation",
+                {name: CriterionSerializer() for name in ("latency", "cost", "stability")},
+                source="criteria",
+            ),
+            "recommendation": serializers.CharField(),
+        },
+    )
+    status = serializers.SerializerMethodField("proceed_or_review")
+    decision = _text("decision.verdict")
+    reason = serializers.CharField()
+    arms = _part("Arms", {arm: ArmSerializer(source=f"health.{arm}") for arm in ("candidate", "baseline")})
+    split = _part(
+        "Split",
+        {
+            "expectedPercentage": _number("expected_percent"),
+            "actualPercentage": _number("actual_percent"),
+            "expectedRequests": _number("health.expected_candidate"),
+            "actualRequests": _count("health.candidate.requests"),
+        },
+    )
+    costUnknown = _part(
+        "CostUnknown",
+        {
+            "geminiFlashLite": _count("health.candidate.cost_unknown"),
+            "baseline": _count("health.baseline.cost_unknown"),
+        },
+    )
+    otherRequests = serializers.DictField(child=serializers.IntegerField(), source="health.other")
+
+    def schema_version(self, status: Status) -> int:
+        """The version of this document's shape."""
+        return SCHEMA_VERSION
+
+    def proceed_or_review(self, status: Status) -> Literal["PROCEED", "REVIEW_NEEDED"]:
+        """The older tool's two words for the decision."""
+        return "PROCEED" if status.should_proceed else "REVIEW_NEEDED"
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """JSON's true or false, and nothing that only looks like it."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Take the value as it is."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input="")
+        return data
+
+
+class PercentageField(serializers.FloatField):
+    """A JSON number that is a percentage; text, booleans and NaN are refused."""
+
+    def to_internal_value(self, data: Any) -> Decimal:  # type: ignore[override]
+        """To the exact value that the rollout will have."""
+        if isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return parse_percent(data)
+        except ChangeRefused as refused:
+            raise serializers.ValidationError(refused.message) from refused
+
+
+class ConfigSerializer(serializers.Serializer[Any]):
+    """What can be steered: what ``POST`` takes (any of it), and gives back (all of it)."""
+
+    geminiFlashLiteEnabled = StrictBooleanField(source="is_on", required=False)
+    trafficPercentage = PercentageField(source="percent", required=False, min_value=0, max_value=100)
+    forceModel = serializers.CharField(
+        source="force_model",
+        required=False,
+        allow_null=True,
+        trim_whitespace=False,
+        help_text="The candidate's key, to give it to everyone, or null.",
+    )
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse what is not known: a misspelt field must not pass for a change."""
+        if isinstance(data, Mapping) and (unknown := sorted(set(data) - set(self.fields))):
+            raise serializers.ValidationError(
+                _("Unknown: %(unknown)s. Known are: %(known)s.")
+                # repr: a name may hold what no answer can (lone surrogates, control characters).
+                % {"unknown": ", ".join(repr(name[:40]) for name in unknown[:5]), "known": ", ".join(self.fields)}
+            )
+        return super().to_internal_value(data)
+
+    def validate_forceModel(self, value: str | None) -> str | None:
+        """Only the candidate can be forced; the context names both models."""
+        baseline, candidate = self.context["baseline"], self.context["candidate"]
+        if value == baseline:
+            raise serializers.ValidationError(
+                _("The baseline can't be forced. To give it to everyone, disable the rollout instead.")
+            )
+        if value not in (None, candidate):
+            raise serializers.ValidationError(_("Must be null or %(candidate)s.") % {"candidate": candidate})
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """To what ``change_rollout`` takes. An empty change is a mistake."""
+        if not attrs:
+            raise serializers.ValidationError(
+                _("There is nothing to change. Give any of: %(known)s.") % {"known": ", ".join(self.fields)}
+            )
+        changes = {"enabled": attrs.get("is_on"), "percent": attrs.get("percent")}
+        changes = {field: value for field, value in changes.items() if value is not None}
+        if "force_model" in attrs:
+            changes["forced"] = attrs["force_model"] is not None
+        return changes
+
+
+class ChangedSerializer(serializers.Serializer[Any]):
+    """The answer to a change."""
+
+    success = serializers.BooleanField()
+    newConfig = ConfigSerializer()
+    updatedBy = serializers.CharField()
+    timestamp = serializers.DateTimeField(default_timezone=UTC)
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error of this API."""
+
+    error = serializers.CharField(help_text="What is wrong, in words.")
+    code = serializers.CharField(help_text="What is wrong, for programs.")

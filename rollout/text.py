@@ -1,0 +1,240 @@
+"""A status as text for a terminal, a mail or a log: the command line's and the API's one renderer.
+
+Knows the status document (see ``rollout.serializers``) and Django's terminal styles; asks nobody for figures.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import accumulate
+from typing import Any
+
+from django.core.management.color import no_style
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from rollout.models import Verdict
+from rollout.services import Status
+from rollout.words import percentage
+
+Document = Mapping[str, Any]
+Row = tuple[str, str, str]
+
+# Colours of the decision: names of Django's terminal styles.
+_VERDICT_STYLES = {"GO": "SUCCESS", "ROLLBACK": "ERROR"}
+
+
+def percent(value: float | None) -> str:
+    """``12.34 %``; a dash where it is not known."""
+    return "–" if value is None else f"{value:.2f}".rstrip("0").rstrip(".") + " %"
+
+
+def milliseconds(value: float | None) -> str:
+    """``123 ms``."""
+    return "–" if value is None else f"{value:.0f} ms"
+
+
+def usd(value: float | None) -> str:
+    """``$1,234.50``, and cents with all the digits that small sums need."""
+    if value is None:
+        return "–"
+    sign, size = "-" if value < 0 else "", abs(value)
+    return f"{sign}${size:,.2f}" if size >= 1 or not size else f"{sign}${size:.6f}"
+
+
+def rating(value: float | None) -> str:
+    """``4.25 of 5``."""
+    return "–" if value is None else _("%(value).2f of 5") % {"value": value}
+
+
+def arm_rows(document: Document) -> list[Row]:
+    """What to compare the arms by: label, the candidate's figure, the baseline's."""
+    candidate, baseline = document["arms"]["candidate"], document["arms"]["baseline"]
+
+    def row(label: str, key: str, write: Any = "{:,}".format) -> Row:
+        return label, write(candidate[key]), write(baseline[key])
+
+    return [
+        row(_("Requests"), "requests"),
+        row(_("People"), "people"),
+        row(_("Errors"), "errorPercent", percent),
+        row(_("Time to first token"), "ttftMeanMs", milliseconds),
+        row(_("Whole answer"), "latencyMeanMs", milliseconds),
+        row(_("Answered by the other model"), "fallbacks"),
+        row(_("Rating"), "ratingMean", rating),
+    ]
+
+
+def cost_rows(document: Document) -> list[tuple[str, str]]:
+    """What the candidate's requests cost, and what they saved: label and amount."""
+    candidate, baseline = document["arms"]["candidate"], document["arms"]["baseline"]
+    rows = [
+        (_("Candidate's requests"), usd(candidate["costUsd"])),
+        (_("The same at the baseline's price"), usd(candidate["baselineCostUsd"])),
+        (_("Saved"), f"{usd(candidate['savedUsd'])} ({percent(candidate['savedPercent'])})"),
+        (_("Baseline's requests"), usd(baseline["costUsd"])),
+    ]
+    unknown = candidate["costUnknown"] + baseline["costUnknown"]
+    return [*rows, (_("Calls of unknown cost"), f"{unknown:,}")] if unknown else rows
+
+
+def split_in_words(document: Document) -> str:
+    """The candidate's share of requests, as it should be and as it is."""
+    split = document["split"]
+    return _("%(actual)s of requests (%(n)d), %(expected)s expected") % {
+        "actual": percent(split["actualPercentage"]),
+        "n": split["actualRequests"],
+        "expected": percent(split["expectedPercentage"]),
+    }
+
+
+def status(document: Document, style: Any = None) -> str:
+    """The five sections of ``rollout status``."""
+    style = style or no_style()
+    return _page(
+        style,
+        (_("ROLLOUT CONFIGURATION"), _configuration(document)),
+        (_("PERFORMANCE METRICS (%(hours)dh)") % {"hours": document["timeWindowHours"]}, _performance(document)),
+        (_("COST ANALYSIS"), _table(cost_rows(document))),
+        (_("SUCCESS CRITERIA"), _criteria(document, style)),
+        (_("RECOMMENDATION"), _recommendation(document, style)),
+    )
+
+
+def report(document: Document, style: Any = None) -> str:
+    """``status`` with its head, and with everything that was counted."""
+    head = _("Rollout %(rollout)s: %(baseline)s → %(candidate)s, %(since)s to %(until)s") % {
+        "rollout": document["rollout"],
+        "baseline": document["baseline"],
+        "candidate": document["candidate"],
+        "since": _minute(document["since"]),
+        "until": _minute(document["until"]),
+    }
+    counted = _page(
+        style or no_style(),
+        (_("OUTCOMES"), _outcomes(document)),
+        (_("REQUESTS THAT DECIDE NOTHING"), _others(document)),
+    )
+    return f"{head}\n\n{status(document, style)}\n{counted}"
+
+
+def schedule(current: Status, *, since: datetime, style: Any = None) -> str:
+    """The ramp by week, and where the rollout stands, which it has done ``since``."""
+    style = style or no_style()
+    stages, rollout = current.stages, current.rollout
+    percents = [percentage(stage.percent) for stage in stages]
+    days = accumulate((stage.min_days for stage in stages), initial=0)
+    rows = [
+        (
+            _("Week %(n)d") % {"n": before // 7 + 1},
+            share,
+            _("at least %(days)d days and %(n)d requests an arm") % {"days": stage.min_days, "n": stage.min_sample},
+        )
+        for stage, share, before in zip(stages, percents, days, strict=False)
+    ]
+    lines = [
+        style.SUCCESS(f"→ {line}") if stage.percent == rollout.percent and rollout.everyone is None else f"  {line}"
+        for stage, line in zip(stages, _table(rows), strict=True)
+    ]
+    return _page(
+        style, (_("SCHEDULE"), [" → ".join(percents), "", *lines, "", standing(current), _since(current, since)])
+    )
+
+
+def standing(current: Status) -> str:
+    """The rollout's state in a sentence, with whom it affects."""
+    rollout = current.rollout
+    values = {"rollout": rollout.name, "percent": percentage(rollout.percent), "affected": current.affected}
+    return {
+        None: _("%(rollout)s is at %(percent)s: %(affected)s get the candidate."),
+        True: _("%(rollout)s is forced: %(affected)s get the candidate."),
+        False: _("%(rollout)s is off: %(affected)s get the candidate."),
+    }[rollout.everyone] % values
+
+
+def _since(current: Status, since: datetime) -> str:
+    days = (current.now - since).days
+    how_long = ngettext("It has been so for %(days)d day.", "It has been so for %(days)d days.", days) % {"days": days}
+    following = current.next_stage
+    if following is None or current.rollout.everyone is not None:
+        return how_long
+    return f"{how_long} " + _("Next is %(percent)s.") % {"percent": percentage(following.percent)}
+
+
+def _minute(moment: str) -> str:
+    """An ISO moment in UTC, to the minute."""
+    return f"{moment[:10]} {moment[11:16]} UTC"
+
+
+def _page(style: Any, *sections: tuple[str, Iterable[str]]) -> str:
+    return "\n".join(
+        "\n".join([style.MIGRATE_HEADING(heading), *(f"  {line}".rstrip() for line in lines), ""])
+        for heading, lines in sections
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns side by side: the first to the left, the rest to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return [
+        "   ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _configuration(document: Document) -> list[str]:
+    config = document["rolloutConfig"]
+    rows = (
+        (_("Rollout"), document["rollout"]),
+        (_("Enabled"), _("yes") if config["enabled"] else _("no")),
+        (_("Traffic"), percent(config["trafficPercentage"])),
+        (_("Forced"), config["forceModel"] or _("no")),
+        (_("Affected"), config["estimatedUsersAffected"]),
+    )
+    width = max(len(label) for label, _value in rows)
+    return [f"{label.ljust(width)}   {value}" for label, value in rows]
+
+
+def _performance(document: Document) -> list[str]:
+    if not document["metrics"]["totalRequests"]:
+        return [_("No requests yet.")]
+    improvement = document["metrics"]["averageLatency"]["improvement"]
+    lines = _table([("", document["candidate"], document["baseline"]), *arm_rows(document)])
+    if improvement is not None:
+        faster = _("%(percent)s faster") if improvement >= 0 else _("%(percent)s slower")
+        lines.append(_("The candidate is %(how)s.") % {"how": faster % {"percent": percent(abs(improvement))}})
+    return [*lines, _("Candidate's share: %(split)s.") % {"split": split_in_words(document)}]
+
+
+def _criteria(document: Document, style: Any) -> list[str]:
+    marks = {
+        True: style.SUCCESS(_("met    ")),
+        False: style.ERROR(_("not met")),
+        None: style.WARNING(_("unknown")),
+    }
+    criteria = document["evaluation"]["criteriaEvaluation"].values()
+    return [f"{marks[criterion['pass']]}   {criterion['words']}" for criterion in criteria]
+
+
+def _recommendation(document: Document, style: Any) -> list[str]:
+    verdict = document["decision"]
+    paint = getattr(style, _VERDICT_STYLES.get(verdict, "WARNING"))
+    lines = [paint(str(Verdict(verdict).label)), document["evaluation"]["recommendation"]]
+    # The reason of any other decision is the list of criteria, just above.
+    return [*lines, document["reason"]] if verdict == "NOT_ENOUGH_DATA" else lines
+
+
+def _outcomes(document: Document) -> list[str]:
+    candidate, baseline = (document["arms"][arm]["outcomes"] for arm in ("candidate", "baseline"))
+    rows = [
+        (outcome, f"{candidate.get(outcome, 0):,}", f"{baseline.get(outcome, 0):,}")
+        for outcome in sorted({*candidate, *baseline})
+    ]
+    return _table([("", document["candidate"], document["baseline"]), *rows]) if rows else [_("None.")]
+
+
+def _others(document: Document) -> list[str]:
+    rows = [(reason, f"{count:,}") for reason, count in document["otherRequests"].items()]
+    return _table(rows) or [_("None.")]

@@ -1,0 +1,230 @@
+"""The suite's own world: its environment, its servers and its fixtures.
+
+The environment is set before Django's settings are read, once, and says where servers *will* be; a
+server starts with the first test that needs it, and ends with the session, also on Ctrl-C.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import django
+import pytest
+from django.conf import settings
+from environs import Env
+
+from tests.services import live, postgres
+from tests.services.chromium import find_chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Page, Playwright
+    from redis import Redis
+
+    from simulator.upstream import Upstream
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
+POSTGRES_HOME = HOME.with_name(f"{HOME.name}-postgres")
+DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+UPSTREAM = live.reserve_port()
+UPSTREAM_URL = live.url_of(UPSTREAM)
+
+
+def _environment() -> dict[str, str]:
+    databases = {"sqlite": f"sqlite:///{HOME / 'unused.sqlite3'}", "postgres": postgres.database_url(POSTGRES_HOME)}
+    if DATABASE not in databases:
+        raise pytest.UsageError(f"TEST_DATABASE must be one of {', '.join(databases)}, not {DATABASE!r}")
+    return {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "SECRET_KEY": "for-tests-alone-and-long-enough-to-be-taken",
+        "DATABASE_URL": databases[DATABASE],
+        "REDIS_URL": f"unix://{HOME / 'redis.sock'}",
+        "OPENAI_API_KEY": "test-openai-key",
+        "OPENAI_BASE_URL": f"{UPSTREAM_URL}/v1",
+        "GEMINI_API_KEY": "test-gemini-key",
+        "GEMINI_BASE_URL": UPSTREAM_URL,
+        "LOG_LEVEL": "INFO",
+    }
+
+
+def _enter_environment() -> None:
+    if settings.configured:
+        raise pytest.UsageError("settings were read before the suite could set them: unset DJANGO_SETTINGS_MODULE")
+    # Whatever the developer's shell or .env says, a test sees the defaults and what is set here.
+    for name in re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE):
+        os.environ.pop(name, None)
+    os.environ.update(_environment())
+    with mock.patch.object(Env, "read_env"):
+        # Now, and not when pytest-django would: conftest files below may import models.
+        django.setup()
+    # The pages of a test come without collectstatic, straight from the apps' folders.
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+    settings.WHITENOISE_AUTOREFRESH = settings.WHITENOISE_USE_FINDERS = True
+    # The real one is slow on purpose.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+_enter_environment()
+
+
+def pytest_unconfigure() -> None:
+    UPSTREAM.close()
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    return f"database: {DATABASE}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Playwright keeps an event loop running in the main thread from its first use on, where asyncio.run() and
+    # Django's ORM then refuse to work: whatever needs no browser runs before it.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+# --- Redis ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> "Iterator[Redis]":
+    """A client to the suite's Redis, which is empty when a test starts."""
+    from tests.services.redis import throwaway_redis
+
+    with throwaway_redis(HOME / "redis.sock") as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis(redis_server: "Redis") -> None:
+    redis_server.flushall()
+
+
+# --- The database ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    if DATABASE == "postgres":
+        with postgres.throwaway_postgres(POSTGRES_HOME):
+            yield
+    else:
+        # A file, not memory: the app's threads each open a connection of their own.
+        settings.DATABASES["default"]["TEST"]["NAME"] = str(HOME / "test.sqlite3")
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's, and the default rollout comes back after a transactional test's flush took it.
+
+    Not before: that the migrations make it is for tests to see.
+    """
+    from django.db import connection
+    from django.db.models.signals import post_migrate
+
+    from rollout.services import ensure_default_rollout
+
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        # waffle's migrations make its own flag's tables also where WAFFLE_FLAG_MODEL is another. No model knows
+        # them, so a flush leaves them out, and PostgreSQL then refuses to empty the tables that they refer to.
+        for table in ("waffle_flag_users", "waffle_flag_groups", "waffle_flag"):
+            cursor.execute(f"DROP TABLE {table}")
+
+    def restore(**_: Any) -> None:
+        ensure_default_rollout()
+
+    sender = django.apps.apps.get_app_config("rollout")
+    post_migrate.connect(restore, sender=sender)
+    yield
+    post_migrate.disconnect(restore, sender=sender)
+
+
+# --- The simulated upstream and the app, over HTTP ------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _upstream_server() -> Iterator[live.Changeable]:
+    app = live.Changeable()
+    with live.serving(app, UPSTREAM):
+        yield app
+
+
+@pytest.fixture
+def upstream(_upstream_server: live.Changeable) -> "Upstream":
+    """The vendors' stand-in that the settings point at: quick, faultless, and new for each test."""
+    from simulator.behaviour import Behaviour, Behaviours
+    from simulator.upstream import Upstream
+
+    quick = Behaviour(ttft_ms=5, tokens_per_s=2000, jitter=0, min_words=20, max_words=40)
+    _upstream_server.app = simulator = Upstream(Behaviours(openai=quick, gemini=quick), seed=1)
+    return simulator
+
+
+@pytest.fixture
+def live_app(transactional_db: None, upstream: "Upstream") -> Iterator[str]:
+    """The whole app behind uvicorn, on the test's database; gives its base URL.
+
+    What the app writes is committed, so the test sees it; the server ends before the database is flushed.
+    """
+    from config.asgi import application
+
+    with live.serving(application, live.reserve_port()) as url:
+        yield url
+
+
+# --- The browser ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """None: the app's address is known per test. (pytest-playwright's own is a method, which pytest 9.2 warns of.)"""
+
+
+@pytest.fixture(scope="session")
+def playwright(playwright: "Playwright") -> "Playwright":
+    # Its sync API keeps an event loop running in this thread, where the ORM refuses to work. Nothing of
+    # ours runs in that loop, so the test may use the ORM all the same.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    return playwright
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    path = find_chromium()
+    if path is None:
+        pytest.fail('no Chromium on PATH: install one, or leave these tests out with -m "not browser"')
+    # Chromium's sandbox needs rights that root and containers have not; the pages are our own.
+    args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+    return {**browser_type_launch_args, "executable_path": path, "args": args}
+
+
+@pytest.fixture
+def console_errors() -> list[str]:
+    """What the page complained of so far; a test that provokes a complaint reads it and clears the list."""
+    return []
+
+
+@pytest.fixture
+def page(page: "Page", console_errors: list[str]) -> "Iterator[Page]":
+    """A page on which any console error fails the test: script errors, CSP violations, failed loads."""
+
+    def note(message: "ConsoleMessage") -> None:
+        if message.type == "error":
+            console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: console_errors.append(str(error)))
+    yield page
+    if not page.is_closed():
+        # A round trip brings in what the page has said and Playwright has not told yet.
+        page.evaluate("0")
+    assert not console_errors

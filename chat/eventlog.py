@@ -22,9 +22,11 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["text", "reasoning", "done"]
 
-WRITE_TIMEOUT_S = 1.0
+WRITE_TIMEOUT_S = 2.0
 READ_BLOCK_S = 5.0
 STOP_POLL_S = 0.2
+# After an error: soon again, for somebody may be waiting for the stop.
+STOP_RETRY_S = 0.5
 
 # Connections belong to the event loop that opened them.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Redis]] = WeakKeyDictionary()
@@ -83,7 +85,7 @@ class EventLog:
                 if await _client(WRITE_TIMEOUT_S).exists(self._stop_key):
                     return
             except (RedisError, OSError):
-                await asyncio.sleep(READ_BLOCK_S)
+                await asyncio.sleep(STOP_RETRY_S)
 
 
 async def close_clients() -> None:

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+admin.site.site_header = admin.site.site_title = "Sluice"
+
 # Swagger's style sheet draws its icons from data: URLs.
 _with_icons = csp_update({"img-src": [SELF, "data:"]})
 

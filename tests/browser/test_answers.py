@@ -2,6 +2,7 @@
 
 import re
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -238,6 +239,58 @@ def test_a_lost_stream_is_mentioned_and_taken_up_again(page: Page, live_app: str
 
     ended(page)
     expect(page.get_by_text("Reconnecting…")).to_have_count(0)
+    console_errors.clear()
+
+
+def test_a_stream_that_breaks_off_goes_on_where_it_was(page: Page, live_app: str):
+    last_event_ids: list[str | None] = []
+
+    def break_off(route: Route) -> None:
+        headers = route.request.all_headers()
+        last_event_ids.append(headers.get("last-event-id"))
+        if len(last_event_ids) > 3:
+            route.continue_()
+            return
+        with httpx2.stream("GET", route.request.url, headers={**headers, "accept-encoding": "identity"}) as response:
+            lines, said = [], 0
+            for line in response.iter_lines():
+                lines.append(line)
+                said += line == "event: blocks"
+                if said == 3 and not line:
+                    break
+        route.fulfill(body="\n".join([*lines, ""]), content_type="text/event-stream")
+
+    page.route("**/events", break_off)
+    page.goto(live_app)
+
+    write(page, "Go slowly")
+    ended(page)
+    streamed = reply(page).locator(".blocks").inner_html()
+    page.reload()
+
+    assert last_event_ids[0] is None
+    numbers = [int(number or 0) for number in last_event_ids[1:]]
+    assert len(numbers) == 3
+    assert numbers == sorted(set(numbers))
+    assert reply(page).locator(".blocks").inner_html() == streamed
+
+
+def test_a_stream_that_is_gone_for_good_says_to_reload(page: Page, live_app: str, console_errors: list[str]):
+    page.clock.install()
+    page.route("**/events", lambda route: route.fulfill(status=404))
+    page.goto(live_app)
+    write(page, "Tell me about canals")
+    lost = reply(page).get_by_text("The connection is lost. Reload the page to see the reply.")
+
+    for _ in range(30):
+        page.clock.run_for(5000)
+        if lost.is_visible():
+            break
+
+    expect(lost).to_be_visible()
+    page.unroute("**/events")
+    page.reload()
+    ended(page)
     console_errors.clear()
 
 

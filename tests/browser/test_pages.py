@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from chat.models import Conversation, Message, User
 from metrics.models import ModelCall
@@ -21,6 +21,11 @@ def log_in(page: Page, username: str) -> None:
     page.get_by_label("Name").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
+
+
+def eventually(read: Callable[[], Any], wanted: Any) -> bool:
+    """Whether ``read`` says ``wanted`` in the end; each read waits a little."""
+    return any(read() == wanted for _ in range(50))
 
 
 def options_of(page: Page, title: str) -> None:
@@ -129,8 +134,12 @@ def test_deleting_asks_first_and_then_leads_to_a_new_chat(page: Page, live_app: 
     address = page.url
     questions: list[str] = []
 
+    def refuse(dialog: Dialog) -> None:
+        questions.append(dialog.message)
+        dialog.dismiss()
+
     options_of(page, "Tell me about canals")
-    page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+    page.once("dialog", refuse)
     page.get_by_role("button", name="Delete").click()
     assert Conversation.objects.exists()
     page.once("dialog", lambda dialog: dialog.accept())
@@ -160,11 +169,6 @@ def test_deleting_a_chat_stops_the_answer_that_is_being_written_in_it(page: Page
 
     assert eventually(outcome, "cancelled")
     assert not Message.objects.exists()
-
-
-def eventually(read: Callable[[], Any], wanted: Any) -> bool:
-    """Whether ``read`` says ``wanted`` in the end; each read waits a little."""
-    return any(read() == wanted for _ in range(50))
 
 
 def test_a_draft_is_kept_for_each_chat_until_it_is_sent(page: Page, live_app: str):

@@ -60,6 +60,7 @@ const drafts = {
 /* --- What the page shows --------------------------------------------------------------------- */
 
 let busy = false;
+let path = location.pathname;
 const running = () => transcript.querySelector("[data-stream]");
 
 function refresh() {
@@ -160,6 +161,7 @@ function arrive({ id, url, title }) {
   if (!form.elements.conversation.value) {
     form.elements.conversation.value = id;
     history.pushState(null, "", url);
+    path = url;
     document.title = `${title} · Sluice`;
     document.querySelector("h1").textContent = title;
     document.querySelector("#welcome").remove();
@@ -209,8 +211,10 @@ document.addEventListener("click", ({ target }) => {
   }
 });
 
-/* The address has changed without a load: show what belongs to it. */
-addEventListener("popstate", () => location.reload());
+/* Back to another page without a load: show what belongs to it. (The skip link stays on this page.) */
+addEventListener("popstate", () => {
+  if (location.pathname !== path) location.reload();
+});
 
 /* --- On load --------------------------------------------------------------------------------- */
 

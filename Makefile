@@ -6,6 +6,9 @@ PACKAGES := config chat rollout metrics simulator tests
 # More arguments for pytest: make test ARGS="-k rollout"
 ARGS ?=
 
+# Another project's, if the shell has one.
+unexport DJANGO_SETTINGS_MODULE
+
 .PHONY: run demo test check format lock clean
 
 run: .venv/.installed

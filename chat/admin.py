@@ -8,6 +8,7 @@ from django.db.models import Count, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -62,9 +63,9 @@ class ConversationAdmin(ModelAdmin):
         """Never."""
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The list only: a page of one would be headed by its title."""
-        return obj is None and super().has_view_permission(request)
+    def get_urls(self) -> list[URLPattern]:
+        """The list only: any page of one would be headed by its title."""
+        return [url for url in super().get_urls() if url.name == "chat_conversation_changelist"]
 
 
 @admin.register(ApiToken)

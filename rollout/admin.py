@@ -96,7 +96,7 @@ class RolloutAdmin(ModelAdmin):
             try:
                 changed = change_rollout(rollout.name, changes, actor=_actor(request), why=why)
             except ChangeRefused as refused:
-                self.message_user(request, f"{rollout.name}: {refused.message}", messages.ERROR)
+                self.message_user(request, f"“{rollout.name}”: {refused.message}", messages.ERROR)
                 continue
             if changed.version != rollout.version:
                 done.append(rollout)

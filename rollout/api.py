@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -141,6 +142,9 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
         error = refused
     if isinstance(error, services.WindowRefused):
         error = exceptions.ValidationError(str(error))
+    if isinstance(error, RequestDataTooBig):
+        # Django's own limit, where the check for CSRF has looked into the body before our parser.
+        error = BodyTooLarge()
     if isinstance(error, Http404):
         error = exceptions.NotFound(_("There is no such format."))
     response = exception_handler(error, context)

@@ -214,11 +214,13 @@ class ConfigSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """Refuse what is not known: a misspelt field must not pass for a change."""
         if isinstance(data, Mapping) and (unknown := sorted(set(data) - set(self.fields))):
-            raise serializers.ValidationError(
-                _("Unknown: %(unknown)s. Known are: %(known)s.")
-                # repr: a name may hold what no answer can (lone surrogates, control characters).
-                % {"unknown": ", ".join(repr(name[:40]) for name in unknown[:5]), "known": ", ".join(self.fields)}
-            )
+            # repr: a name may hold what no answer can (lone surrogates, control characters).
+            names = ", ".join(repr(name[:40]) for name in unknown[:5])
+            told = _("Unknown: %(unknown)s. Known are: %(known)s.") % {
+                "unknown": names,
+                "known": ", ".join(self.fields),
+            }
+            raise serializers.ValidationError({"non_field_errors": [told]})
         return super().to_internal_value(data)
 
     def validate_forceModel(self, value: str | None) -> str | None:

@@ -4,6 +4,7 @@ The environment is set before Django's settings are read, once, and says where s
 server starts with the first test that needs it, and ends with the session, also on Ctrl-C.
 """
 
+import atexit
 import os
 import re
 import shutil
@@ -28,37 +29,37 @@ if TYPE_CHECKING:
     from simulator.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
-POSTGRES_HOME = HOME.with_name(f"{HOME.name}-postgres")
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+if DATABASE not in ("sqlite", "postgres"):
+    raise pytest.UsageError(f"TEST_DATABASE must be sqlite or postgres, not {DATABASE!r}")
+if settings.configured:
+    raise pytest.UsageError("settings were read before the suite could set them: unset DJANGO_SETTINGS_MODULE")
+
+HOME = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+POSTGRES_HOME = HOME.with_name(f"{HOME.name}-postgres")
 UPSTREAM = live.reserve_port()
 UPSTREAM_URL = live.url_of(UPSTREAM)
 
-
-def _environment() -> dict[str, str]:
-    databases = {"sqlite": f"sqlite:///{HOME / 'unused.sqlite3'}", "postgres": postgres.database_url(POSTGRES_HOME)}
-    if DATABASE not in databases:
-        raise pytest.UsageError(f"TEST_DATABASE must be one of {', '.join(databases)}, not {DATABASE!r}")
-    return {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "SECRET_KEY": "for-tests-alone-and-long-enough-to-be-taken",
-        "DATABASE_URL": databases[DATABASE],
-        "REDIS_URL": f"unix://{HOME / 'redis.sock'}",
-        "OPENAI_API_KEY": "test-openai-key",
-        "OPENAI_BASE_URL": f"{UPSTREAM_URL}/v1",
-        "GEMINI_API_KEY": "test-gemini-key",
-        "GEMINI_BASE_URL": UPSTREAM_URL,
-        "LOG_LEVEL": "INFO",
-    }
+ENVIRONMENT = {
+    "DJANGO_SETTINGS_MODULE": "config.settings",
+    "SECRET_KEY": "for-tests-alone-and-long-enough-to-be-taken",
+    "DATABASE_URL": postgres.database_url(POSTGRES_HOME)
+    if DATABASE == "postgres"
+    else f"sqlite:///{HOME / 'unused.sqlite3'}",
+    "REDIS_URL": f"unix://{HOME / 'redis.sock'}",
+    "OPENAI_API_KEY": "test-openai-key",
+    "OPENAI_BASE_URL": f"{UPSTREAM_URL}/v1",
+    "GEMINI_API_KEY": "test-gemini-key",
+    "GEMINI_BASE_URL": UPSTREAM_URL,
+}
 
 
 def _enter_environment() -> None:
-    if settings.configured:
-        raise pytest.UsageError("settings were read before the suite could set them: unset DJANGO_SETTINGS_MODULE")
     # Whatever the developer's shell or .env says, a test sees the defaults and what is set here.
     for name in re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE):
         os.environ.pop(name, None)
-    os.environ.update(_environment())
+    os.environ.update(ENVIRONMENT)
     with mock.patch.object(Env, "read_env"):
         # Now, and not when pytest-django would: conftest files below may import models.
         django.setup()
@@ -77,7 +78,6 @@ _enter_environment()
 
 def pytest_unconfigure() -> None:
     UPSTREAM.close()
-    shutil.rmtree(HOME, ignore_errors=True)
 
 
 def pytest_report_header() -> str:
@@ -170,14 +170,16 @@ def upstream(_upstream_server: live.Changeable) -> "Upstream":
 
 
 @pytest.fixture
-def live_app(transactional_db: None, upstream: "Upstream") -> Iterator[str]:
+def live_app(transactional_db: None, upstream: "Upstream", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The whole app behind uvicorn, on the test's database; gives its base URL.
 
     What the app writes is committed, so the test sees it; the server ends before the database is flushed.
     """
-    from config.asgi import application
+    from config import asgi
 
-    with live.serving(application, live.reserve_port()) as url:
+    # An answer that still runs when its test is through is ended, not waited for.
+    monkeypatch.setattr(asgi, "DRAIN_S", 0.0)
+    with live.serving(asgi.application, live.reserve_port(), lifespan="on") as url:
         yield url
 
 
@@ -214,8 +216,11 @@ def console_errors() -> list[str]:
 
 
 @pytest.fixture
-def page(page: "Page", console_errors: list[str]) -> "Iterator[Page]":
-    """A page on which any console error fails the test: script errors, CSP violations, failed loads."""
+def page(live_app: str, page: "Page", console_errors: list[str]) -> "Iterator[Page]":
+    """A page on which any console error fails the test: script errors, CSP violations, failed loads.
+
+    It comes after the app and goes before it: a page that outlives its server complains of that.
+    """
 
     def note(message: "ConsoleMessage") -> None:
         if message.type == "error":

@@ -16,6 +16,11 @@ def write(page: Page, text: str) -> None:
     page.get_by_role("button", name="Send").click()
 
 
+def questions(page: Page) -> Locator:
+    """What the person has asked."""
+    return page.get_by_role("article", name="You")
+
+
 def reply(page: Page) -> Locator:
     """The newest reply."""
     return page.get_by_role("article", name="Assistant").last
@@ -23,8 +28,9 @@ def reply(page: Page) -> Locator:
 
 def ask(page: Page, text: str = "Tell me about canals") -> Locator:
     """Send a message and wait for the whole answer."""
+    before = questions(page).count()
     write(page, text)
-    expect(page.get_by_text(text, exact=True).last).to_be_visible()
+    expect(questions(page)).to_have_count(before + 1)
     return ended(page)
 
 

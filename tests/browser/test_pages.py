@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Dialog, Page, expect
 
 from chat.models import Conversation, Message, User
 from metrics.models import ModelCall
-from tests.browser.steps import SLOW_MS, ask, begun, ended, reply, write
+from tests.browser.steps import SLOW_MS, ask, begun, ended, questions, reply, write
 from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory
 from tests.chat.test_markdown import ATTACKS
 
@@ -82,7 +82,7 @@ def test_signing_up_keeps_a_guests_chats(page: Page, live_app: str):
     page.get_by_role("button", name="Sign up").click()
     page.get_by_role("link", name="Asked as a guest").click()
 
-    expect(page.get_by_role("article", name="You")).to_have_text("Asked as a guest")
+    expect(questions(page)).to_have_text("Asked as a guest")
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
     account = User.objects.get()
     assert (account.pk, account.unit, account.username) == (guest.pk, guest.unit, "ada")
@@ -184,6 +184,7 @@ def test_a_draft_is_kept_for_each_chat_until_it_is_sent(page: Page, live_app: st
     page.goto(chat)
     expect(field).to_have_value("a draft here")
     field.press("Enter")
+    expect(questions(page)).to_have_count(2)
     ended(page)
     page.reload()
     expect(field).to_have_value("")
@@ -227,7 +228,7 @@ def test_everything_works_from_the_keyboard_alone(page: Page, live_app: str):
     page.keyboard.press("Enter")
     ended(page)
     expect(field).to_be_focused()
-    expect(page.get_by_role("article", name="You")).to_have_text("First line\nsecond line", use_inner_text=True)
+    expect(questions(page)).to_have_text("First line\nsecond line", use_inner_text=True)
 
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
@@ -331,7 +332,7 @@ def test_without_javascript_a_message_still_gets_its_answer(browser: Browser, li
         page = context.new_page()
         page.goto(live_app)
         write(page, "Tell me about canals")
-        expect(page.get_by_role("article", name="You")).to_have_text("Tell me about canals")
+        expect(questions(page)).to_have_text("Tell me about canals")
 
         def state() -> str | None:
             page.wait_for_timeout(100)

@@ -1,0 +1,65 @@
+"""Rows of metrics for tests."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import factory
+
+from metrics.models import ModelCall
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+class ModelCallFactory(factory.django.DjangoModelFactory[ModelCall]):
+    """A good answer of the baseline, a minute before ``NOW``; the traits change one thing each."""
+
+    class Meta:
+        model = ModelCall
+
+    class Params:
+        candidate = factory.Trait(
+            arm="candidate",
+            assigned_model="gemini-flash-lite",
+            ttft_ms=200,
+            cost_usd=Decimal("0.0004"),
+        )
+        failed = factory.Trait(
+            outcome="error",
+            error_class="unavailable",
+            ttft_ms=None,
+            input_tokens=None,
+            output_tokens=None,
+            cost_usd=None,
+            baseline_cost_usd=None,
+        )
+        running = factory.Trait(
+            outcome="running",
+            ended_at=None,
+            ttft_ms=None,
+            latency_ms=None,
+            input_tokens=None,
+            output_tokens=None,
+            cost_usd=None,
+            baseline_cost_usd=None,
+        )
+
+    answer_id = factory.LazyFunction(uuid4)
+    surface = "page"
+    rollout = "gemini-flash-lite"
+    arm = "baseline"
+    reason = "percentage"
+    percent = Decimal(5)
+    unit = factory.Sequence(lambda n: f"{n:032x}")
+    requested_model = "chat-model"
+    assigned_model = "chat-model"
+    served_model = factory.SelfAttribute("assigned_model")
+    outcome = "ok"
+    started_at = NOW - timedelta(minutes=1)
+    ended_at = factory.LazyAttribute(lambda call: call.started_at + timedelta(seconds=2))
+    ttft_ms = 400
+    latency_ms = 2000
+    input_tokens = 300
+    output_tokens = 200
+    cost_usd = Decimal("0.004")
+    baseline_cost_usd = Decimal("0.004")

@@ -20,7 +20,7 @@ from config.redis_server import make_private_folder
 from config.supervisor import Child, Supervisor
 
 HOST = "127.0.0.1"
-# The web server's wait for running answers; the supervisor's is longer.
+# The web server's wait for open requests.
 _WEB_GRACE_S = 10
 _SIMULATOR_PORTS = range(8100, 8200)
 _PYTHON = (sys.executable, "-u")

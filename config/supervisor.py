@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # How long a process may take to end after SIGTERM, in seconds; longer than the web server's own
-# wait for running answers.
-GRACE_S = 15.0
+# waits for requests and for running answers together.
+GRACE_S = 20.0
 _READY_POLL_S = 0.1
 # Longest line of output that is relayed whole, in bytes.
 _LINE_LIMIT = 2**24

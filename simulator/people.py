@@ -5,11 +5,13 @@ does: which model answers is nothing that a person could tell.
 """
 
 import asyncio
+import json
 import random
 import re
 import secrets
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import unescape
 
@@ -18,7 +20,7 @@ import httpx2
 from simulator import people_words
 
 SIGN_UP_SHARE = 0.2
-# A message has this many successors in its conversation, from and to.
+# How many messages a conversation has, from and to.
 TURNS = (2, 6)
 # A browser takes up a broken stream again after a second, and a patient person gives up after this many tries.
 RECONNECT_S = 1.0
@@ -107,13 +109,16 @@ class Person:
                 return Answer(person=self.number, state="untaken", errors=[str(trouble)])
             state, ttft_ms, errors = await self._read(reply, sent_at)
             rating = None
-            try:
-                if state == "complete" and self._rng.random() < rate_share:
-                    rating = await self._rate(reply)
-                if self._wants_account and not self.account:
-                    await self._sign_up()
-            except Trouble as trouble:
-                errors.append(str(trouble))
+            if state == "lost":
+                # The next message needs a chat in which nothing is being written.
+                self._turns_left = 0
+            if state == "complete":
+                try:
+                    rating = await self._rate(reply) if self._rng.random() < rate_share else None
+                    if self._wants_account and not self.account:
+                        await self._sign_up()
+                except Trouble as trouble:
+                    errors.append(str(trouble))
             return Answer(person=self.number, state=state, reply=reply, ttft_ms=ttft_ms, rating=rating, errors=errors)
 
     async def _arrive(self) -> None:
@@ -124,6 +129,7 @@ class Person:
             page = await self._request("GET", f"/c/{self._conversation}/", expect=(200, 404))
             self.returned = page.status_code == 200
             if self.returned:
+                self._wants_account = False
                 self._turns_left = self._rng.randint(0, TURNS[1] // 2)
             else:
                 self._forget()
@@ -152,37 +158,32 @@ class Person:
 
     async def _read(self, reply: uuid.UUID, sent_at: float) -> tuple[str, float | None, list[str]]:
         """Follow the stream to its end: (state, time to first words in ms, errors in words)."""
-        first_at, last_id = None, ""
+        seen = _Seen()
         for _ in range(TRIES):
-            done = None
             try:
-                async with self._client.sse(
-                    f"/answers/{reply}/events", headers={"Last-Event-ID": last_id} if last_id else {}
-                ) as events:
-                    _check(events.response, (200,))
-                    # Read on past the last event, to the stream's end: then the connection can serve again.
-                    async for event in events:
-                        last_id = event.id or last_id
-                        if event.event == "done":
-                            done = event.json()
-                        if first_at is None and event.event in ("blocks", "done"):
-                            first_at = self._clock()
-            except httpx2.TransportError:
-                done = None
+                await self._listen(reply, seen)
             except Trouble as trouble:
                 return "lost", None, [str(trouble)]
-            if isinstance(done, dict):
-                ttft_ms = None if first_at is None or done["state"] == "failed" else 1000 * (first_at - sent_at)
-                problem = _PROBLEM.search(done["html"])
-                return (
-                    done["state"],
-                    ttft_ms,
-                    [unescape(problem[1]) if problem else "failed"] * (done["state"] == "failed"),
-                )
+            if seen.end is not None:
+                failed = seen.end["state"] == "failed"
+                ttft_ms = None if failed or seen.first_at is None else 1000 * (seen.first_at - sent_at)
+                return seen.end["state"], ttft_ms, [_problem(seen.end["html"])] if failed else []
             await asyncio.sleep(RECONNECT_S)
-        # The next message needs a conversation in which nothing is being written.
-        self._turns_left = 0
         return "lost", None, ["the reply's end never came"]
+
+    async def _listen(self, reply: uuid.UUID, seen: "_Seen") -> None:
+        """Take in one connection's events, from where the last one broke off."""
+        headers = {"Last-Event-ID": seen.last_id} if seen.last_id else {}
+        with suppress(httpx2.TransportError):
+            async with self._client.sse(f"/answers/{reply}/events", headers=headers) as events:
+                _check(events.response, (200,))
+                # Read on past the last event, to the stream's end: then the connection can serve again.
+                async for event in events:
+                    seen.last_id = event.id or seen.last_id
+                    if seen.first_at is None and event.event in ("blocks", "done"):
+                        seen.first_at = self._clock()
+                    if event.event == "done":
+                        seen.end = json.loads(event.data)
 
     async def _rate(self, reply: uuid.UUID) -> int:
         rating = people_words.stars(self._rng)
@@ -217,6 +218,21 @@ class Person:
             raise Trouble("the connection broke") from None
         _check(response, expect)
         return response
+
+
+@dataclass
+class _Seen:
+    """What has come of a reply so far; ``end`` is the last event's content."""
+
+    last_id: str = ""
+    first_at: float | None = None
+    end: dict[str, str] | None = None
+
+
+def _problem(html: str) -> str:
+    """What the page says of a reply that failed."""
+    found = _PROBLEM.search(html)
+    return unescape(found[1]) if found else "the reply failed"
 
 
 def _check(response: httpx2.Response, expect: tuple[int, ...]) -> None:

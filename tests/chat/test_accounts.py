@@ -103,7 +103,7 @@ def test_the_sign_up_page_makes_the_guest_an_account_and_stays_signed_in(client:
 
     assert response.status_code == 302
     assert response.url == "/c/5b6e0dd7-2aa5-4a6f-9d0c-6a9c0f0e8c11/"
-    user = get_user(client)  # type: ignore[arg-type]
+    user = get_user(client)
     assert isinstance(user, User)
     assert (user.pk, user.username, user.is_guest) == (guest.pk, "Ada", False)
 
@@ -142,7 +142,7 @@ def test_logging_in_brings_the_guests_chats_and_keeps_the_accounts_unit(client: 
     unit = account.unit
     account.refresh_from_db()
     assert account.unit == unit
-    assert get_user(client) == account  # type: ignore[arg-type]
+    assert get_user(client) == account
 
 
 def test_a_failed_log_in_leaves_the_guest_as_it_was(client: Client, guest: User):
@@ -185,7 +185,7 @@ def test_logging_out_needs_a_post(client: Client):
 
     assert client.get("/accounts/logout/").status_code == 405
     assert client.post("/accounts/logout/").status_code == 302
-    assert not get_user(client).is_authenticated  # type: ignore[arg-type]
+    assert not get_user(client).is_authenticated
 
 
 @pytest.mark.parametrize("path", ["/accounts/signup/", "/accounts/login/", "/accounts/logout/"])
@@ -197,4 +197,4 @@ def test_without_the_csrf_token_nothing_happens(path: str):
 
     assert response.status_code == 403
     assert "Go back, reload the page, and try again." in response.content.decode()
-    assert not get_user(client).is_authenticated  # type: ignore[arg-type]
+    assert not get_user(client).is_authenticated

@@ -1,93 +1,20 @@
 import re
 from datetime import timedelta
-from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission
-from django.test import Client
+from django.contrib.auth.models import Group
 from django.urls import reverse
 
 from chat.models import User
-from rollout.changes import change_rollout, describe
-from rollout.models import Evaluation, Rollout, RolloutChange
+from rollout.changes import change_rollout
+from rollout.models import Rollout, RolloutChange
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
 from tests.rollout.factories import ADA, RolloutFactory
+from tests.rollout.steps import ADD, LIST, NAME, filled, page, rollout, saved, stage_fields, state, text_of
 
 pytestmark = pytest.mark.django_db
-
-NAME = "gemini-flash-lite"
-LIST = "/admin/rollout/rollout/"
-ADD = f"{LIST}add/"
-
-
-@pytest.fixture
-def admin(client: Client) -> Client:
-    """A superuser's browser."""
-    client.force_login(UserFactory(username="ada", is_staff=True, is_superuser=True))
-    return client
-
-
-def staff_with(*permissions: str) -> Client:
-    user = UserFactory(is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def rollout(name: str = NAME) -> Any:
-    return Rollout.objects.get(name=name)
-
-
-def state(name: str = NAME) -> dict[str, Any]:
-    return describe(rollout(name))
-
-
-def page(name: str = NAME) -> str:
-    return reverse("admin:rollout_rollout_change", args=[rollout(name).pk])
-
-
-def filled(**changes: Any) -> dict[str, Any]:
-    """The default rollout's page, filled in as it is shown, with some fields typed over."""
-    current = rollout()
-    stages = list(current.stages.order_by("position"))
-    fields: dict[str, Any] = {
-        "state": "percentage",
-        "percent": current.percent,
-        "why": "",
-        "expected_version": current.version,
-        "languages": current.languages,
-        "latency_target_ms": current.latency_target_ms,
-        "min_cost_reduction": current.min_cost_reduction,
-        "max_error_increase": current.max_error_increase,
-        "min_sample": current.min_sample,
-        "note": current.note,
-        "stages-TOTAL_FORMS": len(stages),
-        "stages-INITIAL_FORMS": len(stages),
-    }
-    for index, stage in enumerate(stages):
-        fields |= stage_fields(index, stage.percent, pk=stage.pk)
-    return {**fields, **changes}
-
-
-def stage_fields(index: int, percent: Any, *, pk: int | None = None) -> dict[str, Any]:
-    return {
-        f"stages-{index}-id": pk or "",
-        f"stages-{index}-rollout": rollout().pk,
-        f"stages-{index}-percent": percent,
-        f"stages-{index}-min_days": 7,
-        f"stages-{index}-min_sample": 100,
-    }
-
-
-def text_of(answer: Any) -> str:
-    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode())))
-
-
-def saved(answer: Any) -> bool:
-    return bool(answer.status_code == 302)
 
 
 # --- the page ---
@@ -290,102 +217,3 @@ def test_a_new_rollout_that_makes_no_sense_is_shown_with_its_error(admin, change
     assert set(answer.context["adminform"].form.errors) == {field}
     assert 'name="why" value="mine"' in answer.content.decode()
     assert Rollout.objects.count() == 1
-
-
-# --- the list ---
-
-
-def act(client: Client, action: str, *rollouts: Rollout, **fields: Any) -> Any:
-    chosen = {"action": action, "_selected_action": [row.pk for row in rollouts or [rollout()]]}
-    return client.post(LIST, {**chosen, **fields}, follow=True)
-
-
-def test_the_list_says_how_each_stands(admin):
-    listed = text_of(admin.get(LIST))
-
-    assert "gemini-flash-lite chat-model → gemini-flash-lite On, by percentage 5 % Not enough data" in listed
-
-
-def test_disabling_asks_first_and_then_disables_with_the_reason(admin):
-    asked = act(admin, "disable")
-    assert "everyone gets the baseline" in text_of(asked)
-    assert state()["enabled"] is True
-
-    done = act(admin, "disable", confirmed="yes", why="An outage")
-    assert "1 rollout was changed." in text_of(done)
-    assert state()["enabled"] is False
-    line = RolloutChange.objects.get()
-    assert (line.actor, line.source, line.why) == ("ada", "admin", "An outage")
-
-
-def test_enable_and_reset_do_what_they_say(admin):
-    change_rollout(NAME, {"enabled": False, "percent": 35}, actor=ADA)
-
-    act(admin, "enable")
-    assert (state()["enabled"], state()["percent"]) == (True, "35.00")
-
-    act(admin, "reset")
-    assert (state()["enabled"], state()["percent"]) == (True, "5.00")
-
-
-def test_what_cannot_be_enabled_is_told_and_the_rest_is_done(admin):
-    change_rollout(NAME, {"enabled": False}, actor=ADA)
-    rival = RolloutFactory(name="rival", baseline="chat-model", candidate="chat-model-reasoning", everyone=False)
-
-    told = text_of(act(admin, "enable", rollout(), rival))
-
-    assert "“rival”: Another rollout of the same baseline model is on." in told
-    assert "1 rollout was changed." in told
-    assert (rollout().is_on, rollout("rival").is_on) == (True, False)
-
-
-# --- who may ---
-
-
-def test_who_may_only_look_can_only_look():
-    viewer = staff_with("view_rollout")
-    change_rollout(NAME, {"percent": 15}, actor=ADA)
-
-    html = viewer.get(page()).content.decode()
-    assert "On, by percentage" in html
-    assert "Percentage: 5 % → 15 %" in html
-    assert 'name="percent"' not in html
-    assert 'name="stages-0-percent"' not in html
-    assert "_save" not in html
-
-    assert viewer.post(page(), filled(percent=50)).status_code == 403
-    for action in ("enable", "disable", "reset"):
-        act(viewer, action, confirmed="yes")
-    assert (state()["enabled"], state()["percent"]) == (True, "15.00")
-
-
-def test_who_may_change_rollouts_may_change_their_ramp_but_make_none():
-    changer = staff_with("change_rollout", "view_rollout")
-    fields = filled(percent=10, **{"stages-3-percent": "90"})
-
-    assert saved(changer.post(page(), fields))
-    assert state()["percent"] == "10.00"
-    assert state()["stages"][-1][0] == "90.00"
-    assert changer.get(ADD).status_code == 403
-
-
-def test_staff_without_a_permission_see_nothing():
-    nobody = staff_with()
-
-    for path in (LIST, page(), "/admin/rollout/rolloutchange/", "/admin/rollout/evaluation/"):
-        assert nobody.get(path).status_code == 403
-
-
-def test_history_and_evaluations_can_only_be_read(admin):
-    change_rollout(NAME, {"percent": 15}, actor=ADA)
-    Evaluation.objects.create(
-        rollout=NAME, verdict="HOLD", reason="Latency is worse.", percent=5, evidence={}, first_at=NOW, last_at=NOW
-    )
-
-    for model, row in (("rolloutchange", RolloutChange.objects.get()), ("evaluation", Evaluation.objects.get())):
-        path = f"/admin/rollout/{model}/"
-        assert admin.get(path).status_code == 200
-        assert admin.get(f"{path}{row.pk}/change/").status_code == 200
-        assert admin.post(f"{path}{row.pk}/change/", {"why": "other"}).status_code == 403
-        assert admin.post(f"{path}{row.pk}/delete/", {"post": "yes"}).status_code == 403
-        assert admin.get(f"{path}add/").status_code == 403

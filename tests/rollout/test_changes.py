@@ -6,30 +6,16 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 
-from rollout.changes import (
-    RESET,
-    ChangeRefused,
-    RolloutNotFound,
-    VersionConflict,
-    change_rollout,
-    create_rollout,
-    describe,
-    parse_percent,
-)
+from rollout.changes import RESET, ChangeRefused, RolloutNotFound, VersionConflict, change_rollout, parse_percent
 from rollout.models import Rollout, RolloutChange
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
 from tests.rollout.factories import ADA, RolloutFactory
-
-NAME = "gemini-flash-lite"
+from tests.rollout.steps import NAME, state
 
 
 def change(changes: dict[str, Any], **options: Any) -> Rollout:
     return change_rollout(NAME, changes, actor=ADA, now=NOW, **options)
-
-
-def state() -> dict[str, Any]:
-    return describe(Rollout.objects.get(name=NAME))
 
 
 @pytest.mark.parametrize(
@@ -281,47 +267,3 @@ def test_changes_at_the_same_moment_each_leave_their_line():
     assert [old for old, _new in steps] == ["5.00", *(new for _old, new in steps[:-1])]
     assert state()["percent"] == steps[-1][1]
     assert Rollout.objects.get(name=NAME).version == 5
-
-
-def create(name: str = "second", **changes: Any) -> Rollout:
-    models = {"baseline": "chat-model-reasoning", "candidate": "gemini-flash-lite"} | {
-        field: changes.pop(field) for field in ("baseline", "candidate") if field in changes
-    }
-    return create_rollout(name, **models, changes=changes, actor=ADA, why="new", now=NOW)
-
-
-@pytest.mark.django_db
-def test_a_new_rollout_has_the_usual_ramp_and_a_first_line_of_history():
-    rollout = create(enabled=False, percent=5)
-
-    assert [stage.percent for stage in rollout.stages.order_by("position")] == [5, 15, 35, 100]
-    assert rollout.salt
-    assert rollout.version == 1
-    line = RolloutChange.objects.get(rollout="second")
-    assert line.changes["baseline"] == [None, "chat-model-reasoning"]
-    assert line.changes["percent"] == [None, "5.00"]
-    assert (line.actor, line.why) == ("ada", "new")
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"name": "has space"}, "name"),
-        ({"name": "-begins"}, "name"),
-        ({"name": "a.b"}, "name"),
-        ({"name": "x" * 101}, "name"),
-        ({"name": NAME}, "name"),
-        ({"baseline": "no-such-model"}, "baseline"),
-        ({"candidate": "no-such-model"}, "candidate"),
-        ({"candidate": "chat-model-reasoning"}, ""),
-        ({"baseline": "chat-model", "enabled": True}, ""),
-    ],
-)
-def test_a_rollout_that_makes_no_sense_is_not_made(changes, field):
-    with pytest.raises(ChangeRefused) as refused:
-        create(**changes)
-
-    assert refused.value.field == field
-    assert Rollout.objects.count() == 1
-    assert not RolloutChange.objects.exists()

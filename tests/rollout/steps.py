@@ -1,0 +1,92 @@
+"""What the tests of the steering surfaces do, and what they see."""
+
+import json
+import re
+from html import unescape
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from chat.models import User
+from rollout.changes import describe
+from rollout.models import Rollout
+from tests.chat.factories import UserFactory
+
+NAME = "gemini-flash-lite"
+PATH = "/api/gemini-rollout-status"
+LIST = "/admin/rollout/rollout/"
+ADD = f"{LIST}add/"
+
+
+def rollout(name: str = NAME) -> Any:
+    return Rollout.objects.get(name=name)
+
+
+def state(name: str = NAME) -> dict[str, Any]:
+    return describe(rollout(name))
+
+
+def signed_in(user: User, **options: Any) -> Client:
+    client = Client(**options)
+    client.force_login(user)
+    return client
+
+
+def post(client: Client, body: Any, **options: Any) -> Any:
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    return client.post(PATH, text, content_type="application/json", **options)
+
+
+def staff_with(*permissions: str) -> Client:
+    user = UserFactory(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page(name: str = NAME) -> str:
+    return reverse("admin:rollout_rollout_change", args=[rollout(name).pk])
+
+
+def filled(**changes: Any) -> dict[str, Any]:
+    """The default rollout's page, filled in as it is shown, with some fields typed over."""
+    current = rollout()
+    stages = list(current.stages.order_by("position"))
+    fields: dict[str, Any] = {
+        "state": "percentage",
+        "percent": current.percent,
+        "why": "",
+        "expected_version": current.version,
+        "languages": current.languages,
+        "latency_target_ms": current.latency_target_ms,
+        "min_cost_reduction": current.min_cost_reduction,
+        "max_error_increase": current.max_error_increase,
+        "min_sample": current.min_sample,
+        "note": current.note,
+        "stages-TOTAL_FORMS": len(stages),
+        "stages-INITIAL_FORMS": len(stages),
+    }
+    for index, stage in enumerate(stages):
+        fields |= stage_fields(index, stage.percent, pk=stage.pk)
+    return {**fields, **changes}
+
+
+def stage_fields(index: int, percent: Any, *, pk: int | None = None) -> dict[str, Any]:
+    return {
+        f"stages-{index}-id": pk or "",
+        f"stages-{index}-rollout": rollout().pk,
+        f"stages-{index}-percent": percent,
+        f"stages-{index}-min_days": 7,
+        f"stages-{index}-min_sample": 100,
+    }
+
+
+def text_of(answer: Any) -> str:
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode())))
+
+
+def saved(answer: Any) -> bool:
+    return bool(answer.status_code == 302)

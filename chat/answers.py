@@ -42,7 +42,7 @@ _STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering
 # How long a browser waits before it takes up a broken stream again, in ms.
 _RECONNECT_MS = 1000
 # Nobody reads faster than this; between two events, what has come in is put together.
-_PAINT_S = 0.04
+_PAINT_S = 0.05
 
 
 @require_POST

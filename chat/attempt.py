@@ -5,7 +5,7 @@ no Redis. The SDKs' timeouts are per read and never fire on a slow drip, hence t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
@@ -61,8 +61,8 @@ class Attempt:
         provider: Provider,
         request: ChatRequest,
         *,
-        on_text: Callable[[str], Awaitable[None]],
-        on_reasoning: Callable[[str], Awaitable[None]],
+        on_text: Callable[[str], None],
+        on_reasoning: Callable[[str], None],
     ) -> None:
         """Read the stream, hand on its text, and set ``outcome``. Raises nothing but cancellation."""
         self._started = self.clock()
@@ -77,8 +77,8 @@ class Attempt:
         self,
         provider: Provider,
         request: ChatRequest,
-        on_text: Callable[[str], Awaitable[None]],
-        on_reasoning: Callable[[str], Awaitable[None]],
+        on_text: Callable[[str], None],
+        on_reasoning: Callable[[str], None],
     ) -> None:
         stream = provider.stream(request)
         begun = False
@@ -89,9 +89,9 @@ class Attempt:
                 if isinstance(event, Finished):
                     return self._finish(event)
                 if isinstance(event, ReasoningDelta):
-                    await on_reasoning(clean(event.text))
+                    on_reasoning(clean(event.text))
                     continue
-                await self._take(event, on_text)
+                self._take(event, on_text)
 
     async def _next(self, events: AsyncIterator[StreamEvent], begun: bool) -> StreamEvent:
         wait_s = self.deadlines.idle_s if begun else self.deadlines.first_token_s
@@ -105,12 +105,12 @@ class Attempt:
         except StopAsyncIteration:
             raise ProviderUnavailable("The answer ended without an end.", error_class="no_finish") from None
 
-    async def _take(self, event: TextDelta, on_text: Callable[[str], Awaitable[None]]) -> None:
+    def _take(self, event: TextDelta, on_text: Callable[[str], None]) -> None:
         if self.ttft_ms is None:
             self.ttft_ms = self._elapsed_ms()
         room = self.deadlines.max_chars - self.chars
         self.chars += len(event.text)
-        await on_text(clean(event.text[:room]))
+        on_text(clean(event.text[:room]))
         if self.chars > self.deadlines.max_chars:
             raise ProviderUnavailable("The answer grew too long.", error_class="too_long")
 

@@ -7,8 +7,11 @@ a copy for speed: the database holds the text too, and the answer goes on withou
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Literal, cast
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -24,9 +27,10 @@ Kind = Literal["text", "reasoning", "done"]
 
 WRITE_TIMEOUT_S = 2.0
 READ_BLOCK_S = 5.0
-STOP_POLL_S = 0.2
-# After an error: soon again, for somebody may be waiting for the stop.
-STOP_RETRY_S = 0.5
+# A model says some 100 pieces a second; nobody sees whether they come one by one.
+BATCH_S = 0.05
+# While a model is silent, a request to stop is looked for this often.
+STOP_POLL_S = 0.25
 
 # Connections belong to the event loop that opened them.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Redis]] = WeakKeyDictionary()
@@ -49,20 +53,49 @@ class EventLog:
         self._stop_key = f"sluice:stop:{answer_id}"
         self._seq = 0
         self._lost = False
+        self._unwritten: list[tuple[Kind, str]] = []
+        self._fresh = asyncio.Event()
+        self.stop_requested = asyncio.Event()
 
-    async def append(self, kind: Kind, text: str = "") -> None:
-        """Add an entry. Once Redis has failed, nothing more is written: readers turn to the database."""
-        if self._lost:
-            return
-        self._seq += 1
-        try:
-            async with _client(WRITE_TIMEOUT_S).pipeline(transaction=False) as pipe:
-                pipe.xadd(self._key, {"kind": kind, "text": text}, id=f"0-{self._seq}")
+    def say(self, kind: Kind, text: str = "") -> None:
+        """Hand an entry to ``keep``, which writes it in a moment."""
+        self._unwritten.append((kind, text))
+        self._fresh.set()
+
+    async def keep(self) -> None:
+        """The writer's side: write what is said, and notice a request to stop, until "done" is said.
+
+        The first entry goes at once, those after it together, every ``BATCH_S``. Once Redis has failed,
+        nothing more is written: readers turn to the database.
+        """
+        done = False
+        while not done:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_POLL_S):
+                    await self._fresh.wait()
+            self._fresh.clear()
+            batch, self._unwritten = self._unwritten, []
+            done = any(kind == "done" for kind, _ in batch)
+            try:
+                await self._write([] if self._lost else batch)
+            except (RedisError, OSError) as error:
+                self._lost = True
+                logger.warning("Event log lost", extra={"key": self._key, "error": type(error).__name__})
+            if batch:
+                await asyncio.sleep(BATCH_S)
+
+    async def _write(self, batch: Sequence[tuple[Kind, str]]) -> None:
+        async with _client(WRITE_TIMEOUT_S).pipeline(transaction=False) as pipe:
+            pipe.exists(self._stop_key)
+            for kind, pieces in groupby(batch, key=itemgetter(0)):
+                self._seq += 1
+                entry = {"kind": kind, "text": "".join(text for _, text in pieces)}
+                pipe.xadd(self._key, cast("Any", entry), id=f"0-{self._seq}")
+            if batch:
                 pipe.expire(self._key, settings.EVENT_LOG_TTL_S)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            self._lost = True
-            logger.warning("Event log lost", extra={"key": self._key, "error": type(error).__name__})
+            stop, *_ = await pipe.execute()
+        if stop:
+            self.stop_requested.set()
 
     async def read(self, *, after: int) -> Sequence[Entry]:
         """The entries after ``after``; waits up to ``READ_BLOCK_S`` for one. Raises RedisError, OSError."""
@@ -76,16 +109,6 @@ class EventLog:
     async def request_stop(self) -> None:
         """Ask the writer, in whichever process it runs, to stop. Raises RedisError, OSError."""
         await _client(WRITE_TIMEOUT_S).set(self._stop_key, "1", ex=settings.EVENT_LOG_TTL_S)
-
-    async def wait_for_stop(self) -> None:
-        """Return when somebody has asked to stop."""
-        while True:
-            await asyncio.sleep(STOP_POLL_S)
-            try:
-                if await _client(WRITE_TIMEOUT_S).exists(self._stop_key):
-                    return
-            except (RedisError, OSError):
-                await asyncio.sleep(STOP_RETRY_S)
 
 
 async def close_clients() -> None:

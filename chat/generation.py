@@ -9,7 +9,7 @@ import logging
 import time
 from contextlib import suppress
 from contextvars import Context
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -77,7 +77,8 @@ class Answer:
     async def run(self) -> None:
         """Generate until there is an answer or nothing left to try; always leaves an ended reply and calls."""
         saver = asyncio.create_task(self._keep_saving())
-        stop = asyncio.create_task(self._log.wait_for_stop())
+        keeper = asyncio.create_task(self._log.keep())
+        stop = asyncio.create_task(self._log.stop_requested.wait())
         attempt = self._new_attempt()
         try:
             while True:
@@ -99,9 +100,9 @@ class Answer:
             for helper in (saver, stop):
                 helper.cancel()
             await asyncio.wait({saver, stop})
-            await asyncio.shield(asyncio.create_task(self._end(attempt)))
+            await asyncio.shield(asyncio.create_task(self._end(attempt, keeper)))
 
-    async def _try(self, attempt: Attempt, stop: asyncio.Task[None]) -> None:
+    async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:
         task = asyncio.create_task(self._run_attempt(attempt))
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,12 +142,12 @@ class Answer:
             ),
         )
 
-    async def _on_text(self, text: str) -> None:
+    def _on_text(self, text: str) -> None:
         self._parts.append(text)
-        await self._log.append("text", text)
+        self._log.say("text", text)
 
-    async def _on_reasoning(self, text: str) -> None:
-        await self._log.append("reasoning", text)
+    def _on_reasoning(self, text: str) -> None:
+        self._log.say("reasoning", text)
 
     async def _keep_saving(self) -> None:
         """Save the text as it grows, at most once a second, and a sign of life when it doesn't."""
@@ -163,7 +164,7 @@ class Answer:
                 # The next second tries again, and the end writes the whole text anyway.
                 logger.exception("Partial text was not saved", extra={"reply": self._job.reply_id})
 
-    async def _end(self, attempt: Attempt) -> None:
+    async def _end(self, attempt: Attempt, keeper: asyncio.Task[None]) -> None:
         for pause_s in (*END_RETRIES_S, None):
             try:
                 await in_db(self._write_end, attempt)
@@ -172,7 +173,8 @@ class Answer:
                 logger.exception("An answer's end was not written", extra={"reply": self._job.reply_id})
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
-        await self._log.append("done")
+        self._log.say("done")
+        await asyncio.wait({keeper})
 
     def _write_end(self, attempt: Attempt) -> None:
         state, error = ending(attempt)

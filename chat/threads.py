@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,4 +31,11 @@ def _with_connection(call: Callable[[], R]) -> R:
     try:
         return call()
     finally:
-        connections.close_all()
+        for connection in connections.all(initialized_only=True):
+            _give_back(connection)
+
+
+def _give_back(connection: BaseDatabaseWrapper) -> None:
+    """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query."""
+    if connection.vendor != "sqlite" or connection.errors_occurred:
+        connection.close()

@@ -80,7 +80,7 @@ class StatusView(APIView):
 
     def get_renderers(self) -> list[BaseRenderer]:
         """A report can be read only."""
-        return [JSONRenderer(), ReportRenderer()] if self.request.method in SAFE_METHODS else [JSONRenderer()]
+        return [JSONRenderer(), ReportRenderer()] if self.request.method in ("GET", "HEAD") else [JSONRenderer()]
 
     def get_exception_handler(self) -> Any:
         """Errors in words."""

@@ -25,6 +25,8 @@ TURNS = (2, 6)
 # A browser takes up a broken stream again after a second, and a patient person gives up after this many tries.
 RECONNECT_S = 1.0
 TRIES = 30
+# Longer than the server gives any answer.
+PATIENCE_S = 300.0
 _PROBLEM = re.compile(r'class="note problem">([^<]*)<')
 
 
@@ -159,17 +161,23 @@ class Person:
     async def _read(self, reply: uuid.UUID, sent_at: float) -> tuple[str, float | None, list[str]]:
         """Follow the stream to its end: (state, time to first words in ms, errors in words)."""
         seen = _Seen()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                end = await self._hear_out(reply, seen)
+        except (TimeoutError, Trouble) as trouble:
+            return "lost", None, [str(trouble) or "the reply's end never came"]
+        failed = end["state"] == "failed"
+        ttft_ms = None if failed or seen.first_at is None else 1000 * (seen.first_at - sent_at)
+        return end["state"], ttft_ms, [_problem(end["html"])] if failed else []
+
+    async def _hear_out(self, reply: uuid.UUID, seen: "_Seen") -> dict[str, str]:
+        """The content of the stream's last event, over as many connections as it takes."""
         for _ in range(TRIES):
-            try:
-                await self._listen(reply, seen)
-            except Trouble as trouble:
-                return "lost", None, [str(trouble)]
+            await self._listen(reply, seen)
             if seen.end is not None:
-                failed = seen.end["state"] == "failed"
-                ttft_ms = None if failed or seen.first_at is None else 1000 * (seen.first_at - sent_at)
-                return seen.end["state"], ttft_ms, [_problem(seen.end["html"])] if failed else []
+                return seen.end
             await asyncio.sleep(RECONNECT_S)
-        return "lost", None, ["the reply's end never came"]
+        raise TimeoutError
 
     async def _listen(self, reply: uuid.UUID, seen: "_Seen") -> None:
         """Take in one connection's events, from where the last one broke off."""

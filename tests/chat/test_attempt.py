@@ -50,14 +50,8 @@ def play(provider: Script, deadlines: Deadlines = PATIENT) -> tuple[Attempt, str
     text: list[str] = []
     thoughts: list[str] = []
 
-    async def on_text(piece: str) -> None:
-        text.append(piece)
-
-    async def on_reasoning(piece: str) -> None:
-        thoughts.append(piece)
-
     async def main() -> None:
-        await attempt.run(provider, REQUEST, on_text=on_text, on_reasoning=on_reasoning)
+        await attempt.run(provider, REQUEST, on_text=text.append, on_reasoning=thoughts.append)
 
     asyncio.run(main())
     return attempt, "".join(text), "".join(thoughts)
@@ -160,7 +154,7 @@ def test_cancelling_leaves_a_cancelled_attempt_with_its_times():
     provider = Script(TextDelta(text="a"), 10.0)
     attempt = Attempt(deadlines=PATIENT, clock=time.monotonic)
 
-    async def ignore(_: str) -> None:
+    def ignore(_: str) -> None:
         return None
 
     async def main() -> None:

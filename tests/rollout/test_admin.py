@@ -122,6 +122,16 @@ def test_somebody_elses_change_is_shown_and_what_was_typed_is_kept(admin):
     assert not saved(admin.post(page(), fields))
 
 
+def test_somebody_elses_change_of_the_ramp_is_called_by_its_name_too(admin):
+    fields = filled(percent="35")
+    change_rollout(NAME, {"stages": [{"percent": 50}]}, actor=ADA)
+
+    answer = admin.post(page(), fields)
+
+    assert "The rollout was changed by somebody else in the meantime." in text_of(answer)
+    assert state()["percent"] == "5.00"
+
+
 def test_a_page_that_names_no_version_is_not_saved(admin):
     fields = filled(percent=35)
     del fields["expected_version"]

@@ -133,3 +133,17 @@ def test_a_disabled_rollout_is_not_forced(staff):
 
     assert answer.status_code == 400
     assert "disabled" in answer.json()["error"]
+
+
+# --- the schema ---
+
+
+def test_the_schema_says_what_the_api_does(client, reader):
+    schema = client.get("/api/schema/?format=json").json()
+
+    assert PATH in schema["paths"]
+    assert f"{PATH}/" not in schema["paths"]
+    answers = schema["paths"][PATH]["post"]["responses"]
+    assert set(answers) == {"200", "400", "401", "403", "409", "413", "415"}
+    fields = schema["components"]["schemas"]["Status"]["properties"]
+    assert set(fields) == set(signed_in(reader).get(PATH).json())

@@ -104,6 +104,14 @@ def test_a_reply_whose_end_never_comes_is_lost_and_the_next_message_starts_a_new
     assert sent == ["", ""]
 
 
+def test_a_person_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(people, "PATIENCE_S", 0.05)
+    with serving(Site(cut=1)) as url:
+        [answer], _crowd = chat(url, turns=[0])
+
+    assert (answer.state, answer.errors) == ("lost", ["the reply's end never came"])
+
+
 def test_a_failed_reply_is_told_in_the_words_of_the_page():
     html = '<p class="note problem">The model can&#x27;t be reached.</p>'
     with serving(Site(state="failed", html=html)) as url:

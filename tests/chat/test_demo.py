@@ -1,0 +1,311 @@
+import io
+import math
+import random
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from statistics import median
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from chat.demo import AlreadySeeded, delete_demo, seed_demo
+from chat.demo_history import Turn, chats, tries
+from chat.models import Conversation, Message, User
+from metrics.models import DailyReport, ModelCall
+from metrics.pricing import Usage, cost_usd
+from metrics.reports import build_daily_report
+from metrics.services import health
+from rollout.bucketing import in_candidate
+from rollout.changes import Actor, change_rollout, get_rollout
+from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory
+
+NOW = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)
+ROLLOUT = "gemini-flash-lite"
+STAFF = Actor(name="test", source="cli")
+
+
+def seed(people: int = 40, days: int = 3, number: int = 7, percent: int = 30) -> int:
+    change_rollout(ROLLOUT, {"percent": percent}, actor=STAFF)
+    return seed_demo(days=days, people=people, seed=number, now=NOW)
+
+
+def a_turn(number: int = 0) -> Turn:
+    return Turn(question="Why?", asked_at=NOW, number=number, rating=None)
+
+
+# --- The history, by arithmetic alone ---------------------------------------------------------
+
+
+def test_everybody_chats_at_least_once_within_the_days_and_never_in_the_future():
+    made = list(chats(people=200, days=14, now=NOW, rng=random.Random(1)))
+
+    assert {person for person, _turns in made} == set(range(200))
+    asked = [turn.asked_at for _person, turns in made for turn in turns]
+    assert NOW - timedelta(days=14) <= min(asked) < max(asked) < NOW
+    assert 8 < len(asked) / 200 < 12
+
+
+def test_days_have_a_wave_and_weeks_an_end():
+    asked = [turn.asked_at for _n, turns in chats(people=800, days=14, now=NOW, rng=random.Random(1)) for turn in turns]
+
+    night = sum(at.hour in (1, 2, 3, 4) for at in asked)
+    noon = sum(at.hour in (13, 14, 15, 16) for at in asked)
+    assert noon > 10 * night
+    weekend = sum(at.weekday() >= 5 for at in asked) / 2
+    week = sum(at.weekday() < 5 for at in asked) / 5
+    assert weekend < 0.65 * week
+
+
+def test_some_people_come_often_and_most_now_and_then():
+    counts: dict[int, int] = {}
+    for person, _turns in chats(people=300, days=14, now=NOW, rng=random.Random(1)):
+        counts[person] = counts.get(person, 0) + 1
+
+    assert max(counts.values()) >= 8
+    assert median(counts.values()) <= 3
+
+
+@pytest.mark.parametrize(("in_candidate", "ttft_ms", "failing"), [(False, 140, 0.006), (True, 95, 0.008)])
+def test_each_model_has_its_own_speed_and_failures(in_candidate, ttft_ms, failing):
+    rng = random.Random(1)
+    firsts = [tries(a_turn(), in_candidate=in_candidate, rng=rng)[0][1] for _ in range(20_000)]
+
+    seen = [first.ttft_ms for first in firsts if first.ttft_ms is not None]
+    assert median(seen) == pytest.approx(ttft_ms, rel=0.03)
+    # Log-normal: as far from the median upwards as downwards, by ratio.
+    logs = sorted(math.log(ms) for ms in seen)
+    low, middle, high = (logs[round(share * len(logs))] for share in (0.1, 0.5, 0.9))
+    assert high - middle == pytest.approx(middle - low, rel=0.1)
+    judged = [first for first in firsts if first.outcome != "cancelled"]
+    assert sum(first.outcome != "ok" for first in judged) / len(judged) == pytest.approx(failing, abs=0.002)
+    assert 0.005 < 1 - len(judged) / len(firsts) < 0.02
+
+
+def test_a_failed_candidate_is_answered_by_the_baseline_and_a_refusal_stands():
+    rng = random.Random(1)
+    answers = [tries(a_turn(), in_candidate=True, rng=rng) for _ in range(20_000)]
+
+    failed = [attempts for attempts in answers if attempts[0][1].outcome in ("error", "timeout", "empty")]
+    assert {len(attempts) for attempts in failed} == {2}
+    assert {(by_candidate, attempt.outcome) for _first, (by_candidate, attempt) in failed} == {(False, "ok")}
+    refused = [attempts for attempts in answers if attempts[0][1].outcome == "refused"]
+    assert refused
+    assert {len(attempts) for attempts in refused} == {1}
+
+
+def test_the_baseline_never_falls_back_to_the_candidate():
+    rng = random.Random(1)
+    answers = [tries(a_turn(), in_candidate=False, rng=rng) for _ in range(20_000)]
+
+    assert not any(by_candidate for attempts in answers for by_candidate, _attempt in attempts)
+    assert any(len(attempts) == 2 for attempts in answers)
+
+
+def test_a_long_chat_sends_more_along():
+    rng = random.Random(1)
+
+    def sent(number: int) -> list[int]:
+        made = [tries(a_turn(number), in_candidate=False, rng=rng)[-1][1].usage.input_tokens for _ in range(50)]
+        return [tokens for tokens in made if tokens is not None]
+
+    assert min(sent(4)) > max(sent(1)) > max(sent(0))
+
+
+# --- In the database --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_all_of_it_is_marked_and_every_call_is_routed_as_the_rollout_would():
+    calls = seed()
+
+    rollout = get_rollout(ROLLOUT)
+    people = {user.unit: user for user in User.objects.filter(is_demo=True)}
+    rows = list(ModelCall.objects.all())
+    assert (len(people), User.objects.count(), len(rows)) == (40, 40, calls)
+    assert {(row.is_demo, row.reason, row.rollout, row.percent) for row in rows} == {
+        (True, "percentage", ROLLOUT, Decimal(30))
+    }
+    for row in rows:
+        moved = in_candidate(rollout=ROLLOUT, salt=rollout.salt, unit=row.unit, percent=Decimal(30))
+        assert row.unit in people
+        assert row.arm == ("candidate" if moved else "baseline")
+        assert row.assigned_model == (rollout.candidate if moved else rollout.baseline)
+    assert not any(user.has_usable_password() or user.is_staff for user in people.values())
+
+
+@pytest.mark.django_db
+def test_every_call_has_ended_and_costs_what_its_tokens_cost():
+    seed()
+
+    finished = ModelCall.objects.filter(outcome="ok")
+    assert finished.count() > 300
+    for row in finished:
+        usage = Usage(input_tokens=row.input_tokens, output_tokens=row.output_tokens, cached_tokens=row.cached_tokens)
+        provider = "google" if row.served_model == "gemini-flash-lite" else "openai"
+        assert row.ended_at is not None
+        price = cost_usd(usage=usage, upstream_model=row.upstream_model, price_provider=provider, at=row.ended_at)
+        assert row.cost_usd == price
+        assert row.baseline_cost_usd is not None
+        assert price is not None
+        assert (row.baseline_cost_usd > price) == (row.served_model == "gemini-flash-lite")
+        assert row.latency_ms is not None
+        assert row.ttft_ms is not None
+        assert row.ttft_ms < row.latency_ms
+    assert not ModelCall.objects.exclude(outcome="ok").filter(cost_usd__isnull=False).exists()
+    assert not ModelCall.objects.filter(outcome="running").exists()
+
+
+@pytest.mark.django_db
+def test_each_day_has_its_report_and_the_reports_add_up_to_the_calls():
+    seed()
+
+    first = ModelCall.objects.filter(attempt=1)
+    days = {row.started_at.date() for row in first}
+    assert (
+        set(DailyReport.objects.values_list("day", flat=True)) == days == {date(2026, 3, n) for n in (15, 16, 17, 18)}
+    )
+    for arm in ("baseline", "candidate"):
+        reports = DailyReport.objects.filter(arm=arm).aggregate(requests=Sum("requests"), ratings=Sum("ratings"))
+        counts = first.filter(arm=arm).aggregate(requests=Count("id"), ratings=Count("rating"))
+        assert reports == counts
+
+
+@pytest.mark.django_db
+def test_the_share_of_requests_is_the_percentage():
+    seed(people=600, days=2, percent=35)
+
+    figures = health(rollout=ROLLOUT, since=NOW - timedelta(days=3), until=NOW)
+    assert figures.expected_candidate == Decimal("0.35") * figures.requests
+    # 600 people, some of whom write a lot: 35 % of requests within six standard errors.
+    assert figures.candidate.requests / figures.requests == pytest.approx(0.35, abs=0.15)
+    assert figures.candidate.people / 600 == pytest.approx(0.35, abs=0.12)
+    assert figures.baseline.ratings / figures.baseline.requests == pytest.approx(0.12, abs=0.03)
+    assert figures.baseline.rating_mean == pytest.approx(4.2, abs=0.2)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("percent", "arm"), [(0, "baseline"), (100, "candidate")])
+def test_at_either_end_of_the_ramp_there_is_one_arm(percent, arm):
+    seed(people=10, days=1, percent=percent)
+
+    assert set(ModelCall.objects.values_list("arm", flat=True)) == {arm}
+
+
+@pytest.mark.django_db
+def test_some_chats_can_be_read_and_their_replies_are_those_that_were_measured():
+    seed()
+
+    replies = list(Message.objects.filter(role="assistant").select_related("reply_to", "conversation__user"))
+    assert len(replies) > 50
+    assert Message.objects.filter(role="user").count() == len(replies)
+    for reply in replies:
+        first, *_rest, last = [*ModelCall.objects.filter(answer_id=reply.id).order_by("attempt")] * 2
+        assert reply.reply_to is not None
+        assert first.unit == reply.conversation.user.unit
+        assert reply.created_at > reply.reply_to.created_at == first.started_at
+        assert reply.rating == first.rating
+        assert reply.served_model == last.served_model
+        assert bool(reply.text) == (reply.state != "failed")
+    assert not Message.objects.filter(state="running").exists()
+
+
+@pytest.mark.django_db
+def test_seeding_twice_adds_nothing_and_says_so():
+    seed()
+    before = (User.objects.count(), ModelCall.objects.count(), Message.objects.count())
+
+    with pytest.raises(AlreadySeeded):
+        seed(number=8)
+
+    assert (User.objects.count(), ModelCall.objects.count(), Message.objects.count()) == before
+
+
+@pytest.mark.django_db
+def test_calls_that_are_left_of_earlier_demo_data_count_as_demo_data():
+    seed()
+    User.objects.filter(is_demo=True).delete()
+
+    with pytest.raises(AlreadySeeded):
+        seed()
+
+
+@pytest.mark.django_db
+def test_the_same_seed_makes_the_same_history():
+    seed()
+    first = list(ModelCall.objects.order_by("started_at").values_list("answer_id", "unit", "started_at", "ttft_ms"))
+    delete_demo(now=NOW)
+    seed()
+
+    again = list(ModelCall.objects.order_by("started_at").values_list("answer_id", "unit", "started_at", "ttft_ms"))
+    assert again == first
+
+
+@pytest.mark.django_db
+def test_deleting_removes_all_of_it_and_leaves_real_data_as_it_was():
+    person = UserFactory(guest=True)
+    chat = ConversationFactory(user=person)
+    MessageFactory(conversation=chat)
+    real = ModelCall.objects.create(
+        answer_id="0f0e0d0c-0b0a-4909-8807-060504030201",
+        surface="chat",
+        rollout=ROLLOUT,
+        arm="baseline",
+        reason="percentage",
+        percent=30,
+        unit=person.unit,
+        requested_model="chat-model",
+        assigned_model="chat-model",
+        served_model="chat-model",
+        outcome="ok",
+        started_at=NOW - timedelta(days=1),
+        ended_at=NOW,
+        ttft_ms=120,
+    )
+    yesterday = (NOW - timedelta(days=1)).date()
+    build_daily_report(yesterday, now=NOW)
+    before = list(DailyReport.objects.order_by("arm").values("day", "arm", "requests", "outcomes", "ttft_mean_ms"))
+    calls = seed()
+
+    gone = delete_demo(now=NOW)
+
+    assert (gone.calls, gone.people, gone.days) == (calls, 40, 4)
+    assert gone.conversations > 0
+    assert list(User.objects.all()) == [person]
+    assert list(Conversation.objects.all()) == [chat]
+    assert Message.objects.count() == 1
+    assert list(ModelCall.objects.all()) == [real]
+    after = list(DailyReport.objects.order_by("arm").values("day", "arm", "requests", "outcomes", "ttft_mean_ms"))
+    assert after == before
+
+
+# --- The commands -----------------------------------------------------------------------------
+
+
+def run(name: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(name, *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_the_commands_say_what_they_made_and_what_they_removed():
+    made = run("seed_demo", "--days", "2", "--people", "10")
+    calls = ModelCall.objects.count()
+
+    assert made == f"Made 2 days of demo data: 10 people, {calls} calls.\n"
+    assert ModelCall.objects.earliest("started_at").started_at > timezone.now() - timedelta(days=2, minutes=5)
+    assert run("seed_demo").startswith("There is demo data already")
+    assert ModelCall.objects.count() == calls
+    conversations = Conversation.objects.count()
+    told = f"Removed 10 demo people, {conversations} conversations and {calls} calls; built the reports of"
+    assert run("delete_demo").startswith(told)
+    assert (User.objects.count(), ModelCall.objects.count(), DailyReport.objects.count()) == (0, 0, 0)
+    assert run("delete_demo").startswith("Removed 0 demo people, 0 conversations and 0 calls")
+
+
+@pytest.mark.parametrize("arguments", [["--days", "0"], ["--people", "0"], ["--days", "1000"], ["--people", "1000000"]])
+def test_amounts_that_make_no_sense_are_refused(arguments):
+    with pytest.raises(CommandError, match="must be from 1"):
+        call_command("seed_demo", *arguments)

@@ -52,7 +52,8 @@ class Conversation(models.Model):
         indexes = [models.Index(fields=["user", "-updated_at"], name="conversation_history")]
 
     def __str__(self) -> str:
-        return self.title
+        # Not the title: that is a person's text, and this shows up in admin and logs.
+        return str(self.id)
 
 
 class Message(models.Model):

@@ -47,19 +47,29 @@ class Comparison:
         return same and all(ours == theirs for ours, theirs in self.counts.values())
 
     @cached_property
-    def arms(self) -> dict[int, set[str]]:
-        """By the number of each person who wrote, the arms that the server recorded: one, unless it was changed."""
-        arms: dict[int, set[str]] = {}
+    def arms(self) -> dict[int, list[str]]:
+        """By the number of each person who was answered, the arms that the server recorded, in order of the answers."""
+        arms: dict[int, list[str]] = {}
         for reply, answer in self.tally.taken.items():
             if reply in self.recorded:
-                arms.setdefault(answer.person, set()).add(self.recorded[reply].arm)
+                arms.setdefault(answer.person, []).append(self.recorded[reply].arm)
         return arms
+
+    @property
+    def returned(self) -> int:
+        """How many people of an earlier run wrote again."""
+        return sum(person.returned for person in self.people)
+
+    @property
+    def accounts(self) -> int:
+        """How many of those who were answered have signed up, now or earlier."""
+        return sum(bool(person.account) for person in self.people if person.number in self.arms)
 
     @property
     def kept(self) -> tuple[int, int]:
         """How many kept the candidate, of how many: those who had it in the run before and wrote in this one."""
         had = [p for p in self.people if p.arm_before == "candidate" and p.number in self.arms]
-        return sum(self.arms[person.number] == {"candidate"} for person in had), len(had)
+        return sum(set(self.arms[person.number]) == {"candidate"} for person in had), len(had)
 
     def groups(self) -> list["Group"]:
         """The server's record by arm and reason, beside what those people saw."""
@@ -105,8 +115,8 @@ def as_json(run: Comparison) -> dict[str, Any]:
     return {
         "people": {
             "wrote": tally.people,
-            "returned": sum(person.returned for person in run.people),
-            "signedUp": sum(bool(person.account) for person in run.people),
+            "returned": run.returned,
+            "signedUp": run.accounts,
         },
         "messages": {"sent": len(tally.answers), "unanswered": tally.unanswered, "states": dict(tally.states)},
         "counts": {name: {"counted": ours, "recorded": theirs} for name, (ours, theirs) in run.counts.items()},
@@ -121,9 +131,8 @@ def as_json(run: Comparison) -> dict[str, Any]:
 def in_words(run: Comparison) -> Iterator[str]:
     """The whole comparison, line by line."""
     tally, (kept, had) = run.tally, run.kept
-    returned = sum(person.returned for person in run.people)
-    accounts = sum(bool(person.account) for person in run.people)
-    yield f"{len(tally.answers)} messages by {tally.people} people ({returned} came back, {accounts} have an account)"
+    who = f"{tally.people} people ({run.returned} came back, {run.accounts} have an account)"
+    yield f"{len(tally.answers)} messages by {who}"
     yield ""
     yield f"{'':<12}{'we counted':>12}{'the server recorded':>22}"
     for name, (ours, theirs) in run.counts.items():

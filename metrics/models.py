@@ -87,6 +87,7 @@ class ModelCall(models.Model):
         ]
         indexes = [
             models.Index(fields=["rollout", "started_at"], name="call_by_rollout"),
+            models.Index(fields=["-started_at"], name="call_by_time"),
             models.Index(fields=["started_at"], condition=models.Q(outcome="running"), name="call_running"),
         ]
 

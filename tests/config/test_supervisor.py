@@ -1,12 +1,11 @@
 import asyncio
 import os
-import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +47,13 @@ def run(*children: Child) -> int:
     """Supervise until the announcement, or until a child ends by itself."""
     ask_to_end = python("end", f"import os; os.kill({os.getpid()}, {int(signal.SIGTERM)})", once=True)
     return asyncio.run(Supervisor([*children, ask_to_end]).run("ready\n"))
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_children_start_in_order_and_end_in_reverse(log, capfd):
@@ -104,10 +110,7 @@ def test_what_a_child_started_ends_with_it(tmp_path):
 
     assert run(python("worker", textwrap.dedent(forks)), python("wait", wait, once=True)) == 0
 
-    deadline = time.monotonic() + 10
-    while _runs(int(pid_file.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: not _runs(int(pid_file.read_text())))
 
 
 def test_a_child_gets_its_own_variables_on_top_of_ours(capfd, monkeypatch):
@@ -153,9 +156,7 @@ def test_a_signal_ends_all_in_good_order(number, supervisor_process, log):
 def test_a_supervisor_that_is_killed_outright_leaves_nothing_behind(supervisor_process, log):
     supervisor_process.kill()
 
-    # The child holds the other end of this pipe until it ends.
-    supervisor_process.communicate()
-    assert re.search("^web ended$", log.read_text(), re.MULTILINE)
+    eventually(lambda: "web ended" in log.read_text())
 
 
 def test_output_that_nobody_reads_ends_all(log, tmp_path):

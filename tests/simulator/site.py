@@ -1,10 +1,18 @@
 """A small site that looks like Sluice to a simulated person, and misbehaves as a test wishes."""
 
+import asyncio
 import json
+import random
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
+
+from simulator.people import Answer
+from simulator.people_crowd import Crowd
+from tests.services import live
 
 BLOCKS = 'id: {seq}\nevent: blocks\ndata: {{"start": 0, "blocks": ["<p>Hello</p>"]}}\n\n'
 TOKEN = "t" * 32
@@ -72,3 +80,24 @@ async def _answer(send: Any, status: int, content: Any, *, location: str = "") -
         headers.append((b"location", location.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[str]:
+    """The site behind a real HTTP server; gives its URL."""
+    with live.serving(site, live.reserve_port()) as url:
+        yield url
+
+
+def chat(
+    url: str, *, turns: list[int], size: int = 1, rate_share: float = 0.0, seed: int = 1, **changes: Any
+) -> tuple[list[Answer], Crowd]:
+    """Have ``size`` people write at ``url`` in the order of ``turns``; gives what they saw, and them."""
+    answers: list[Answer] = []
+
+    async def run() -> Crowd:
+        async with Crowd(url, size=size, rng=random.Random(seed), **changes) as crowd:
+            await crowd.chat(turns, model="chat-model", rate_share=rate_share, concurrency=4, on_answer=answers.append)
+            return crowd
+
+    return answers, asyncio.run(run())

@@ -89,7 +89,7 @@ class Command(BaseCommand):
         for person in run.people:
             # Somebody who did not write has what they had.
             if person.number in both.arms:
-                person.arm = max(both.arms[person.number])
+                person.arm = both.arms[person.number][-1]
         if as_json_text:
             self.stdout.write(json.dumps(as_json(both), indent=2, ensure_ascii=False))
         else:

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from django.contrib.auth import alogin
+from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -137,19 +137,29 @@ async def rating(request: HttpRequest, reply_id: UUID) -> HttpResponse:
 
 async def _signed_in(request: HttpRequest) -> User:
     """The person behind the session, guests included; somebody unknown owns no reply."""
-    user = await request.auser()
-    if not user.is_authenticated:
+    user = await in_db(_user_of, request)
+    if user is None:
         raise AnswerRefused("not_found")
     return user
 
 
 async def _person(request: HttpRequest) -> User:
     """The person behind the session; whoever comes without one becomes a guest."""
-    user = await request.auser()
-    if user.is_authenticated:
-        return user
-    guest = await in_db(accounts.create_guest)
-    await alogin(request, guest, backend="django.contrib.auth.backends.ModelBackend")
+    user = await in_db(_user_of, request)
+    return await in_db(_new_guest, request) if user is None else user
+
+
+# ``request.auser()`` and ``alogin()`` would do: but they work in the request's own thread, which keeps its
+# database connection until the response has ended, and an answer's stream may last for minutes.
+
+
+def _user_of(request: HttpRequest) -> User | None:
+    return request.user if request.user.is_authenticated else None
+
+
+def _new_guest(request: HttpRequest) -> User:
+    guest = accounts.create_guest()
+    login(request, guest, backend="django.contrib.auth.backends.ModelBackend")
     return guest
 
 

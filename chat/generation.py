@@ -7,7 +7,6 @@ nothing. Knows attempts, fallback, the event log and when to stop; rows are writ
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from contextvars import Context
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ RETRY_PAUSE_S = 0.2
 LONGEST_RETRY_AFTER_S = 2.0
 SAVE_EVERY_S = 1.0
 ALIVE_EVERY_S = 10.0
+CANCEL_AGAIN_S = 0.5
 # A database that is away for a moment must not cost an answer its end; after these, the sweeper ends it.
 END_RETRIES_S = (0.5, 2.0, 5.0)
 
@@ -47,15 +47,29 @@ def start(job: Job) -> None:
     task.add_done_callback(_running.discard)
 
 
-async def shut_down(grace_s: float) -> None:
-    """Before the process ends: give running answers ``grace_s`` seconds, then end them and all connections."""
+async def drain(grace_s: float) -> None:
+    """Give running answers ``grace_s`` seconds, then end them: each keeps its text and gets its last row and event."""
     if _running:
         _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def shut_down(grace_s: float) -> None:
+    """Before the process ends: ``drain``, then close all connections."""
+    await drain(grace_s)
     await close_providers()
     await close_clients()
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for their ends. Again and again: on Python 3.11, ``asyncio.wait_for`` can swallow one."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 class Next(NamedTuple):
@@ -97,9 +111,7 @@ class Answer:
             logger.exception("An answer failed unexpectedly", extra={"reply": self._job.reply_id})
             attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
-            for helper in (saver, stop):
-                helper.cancel()
-            await asyncio.wait({saver, stop})
+            await _cancel(saver, stop)
             await asyncio.shield(asyncio.create_task(self._end(attempt, keeper)))
 
     async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:
@@ -107,10 +119,7 @@ class Answer:
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not task.done():
-                task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await _cancel(task)
 
     async def _run_attempt(self, attempt: Attempt) -> None:
         model = find_model(self._job.served_model)

@@ -19,6 +19,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+async def drain() -> None:
+    """Let running answers finish for ``DRAIN_S`` seconds, then end them."""
+    await generation.drain(DRAIN_S)
+
+
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand requests to Django; on shutdown let running answers finish for ``DRAIN_S`` seconds, then end them."""
     if scope["type"] != "lifespan":

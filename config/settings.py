@@ -13,7 +13,7 @@ from environs import Env, validate
 from config.paths import BASE_DIR, VAR_DIR, redis_socket
 
 env = Env(eager=False)
-env.read_env(str(BASE_DIR / ".env"))
+env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
 
 # --- The site -------------------------------------------------------------------------------
@@ -274,6 +274,7 @@ LOGGING = {
         "httpcore2": {"level": "WARNING"},
         "openai": {"level": "WARNING"},
         "google_genai": {"level": "WARNING"},
+        "uvicorn": {"level": "WARNING"},
         "django.server": {"handlers": ["stderr"], "propagate": False},
     },
 }

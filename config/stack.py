@@ -20,8 +20,6 @@ from config.redis_server import make_private_folder
 from config.supervisor import Child, Supervisor
 
 HOST = "127.0.0.1"
-# The web server's wait for open requests.
-_WEB_GRACE_S = 10
 _SIMULATOR_PORTS = range(8100, 8200)
 _PYTHON = (sys.executable, "-u")
 _MANAGE = (*_PYTHON, "manage.py")
@@ -95,9 +93,8 @@ def children(*, environment: Mapping[str, str], port: int, demo: bool) -> list[C
     stack.append(child("worker", *_PYTHON, *quiet, *celery, "worker", "--concurrency", "2", "--loglevel", "WARNING"))
     schedule = ("--schedule", str(VAR_DIR / "celerybeat-schedule"), "--pidfile=")
     stack.append(child("beat", *_PYTHON, *celery, "beat", *schedule, "--loglevel", "WARNING"))
-    web = ("-m", "uvicorn", "config.asgi:application", "--host", HOST, "--port", str(port), "--ws", "none")
-    options = ("--timeout-graceful-shutdown", str(_WEB_GRACE_S), "--log-level", "warning", "--no-server-header")
-    stack.append(child("web", *_PYTHON, *web, *options, address=(HOST, port)))
+    web = ("-m", "config.web", "--host", HOST, "--port", str(port))
+    stack.append(child("web", *_PYTHON, *web, address=(HOST, port)))
     if demo:
         url = f"http://{HOST}:{port}"
         stack.append(child("traffic", *_MANAGE, "simulate_traffic", "--forever", "--trickle", "--url", url))

@@ -1,0 +1,58 @@
+"""The web process: ``python -m config.web --host 127.0.0.1 --port 8000`` is uvicorn with an orderly end.
+
+uvicorn by itself waits for open streams first and tells the app afterwards; but an open stream here is
+an answer that is being written, so the answers must be told first.
+"""
+
+import argparse
+import asyncio
+import socket
+
+import uvicorn
+
+from config.asgi import DRAIN_S, application, drain
+
+HOST = "127.0.0.1"
+# For streams to send their last event after the answers have ended, in seconds.
+STREAM_GRACE_S = 5
+
+
+class Server(uvicorn.Server):
+    """Ends running answers while it waits for the streams that show them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain beside uvicorn's own shutdown."""
+        await asyncio.gather(drain(), super().shutdown(sockets))
+
+
+def server(*, host: str, port: int) -> Server:
+    """The server of one web process, not yet started."""
+    return Server(
+        uvicorn.Config(
+            application,
+            host=host,
+            port=port,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=round(DRAIN_S) + STREAM_GRACE_S,
+        )
+    )
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="config.web", description="Serve Sluice over HTTP.")
+    parser.add_argument("--host", default=HOST)
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    try:
+        server(host=options.host, port=options.port).run()
+    except KeyboardInterrupt:
+        # uvicorn raises the signal again once it has ended in order.
+        return
+
+
+if __name__ == "__main__":
+    main()

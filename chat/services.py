@@ -7,8 +7,6 @@ No network call happens in here, so none can happen inside a transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,23 +14,21 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from chat.attempt import Attempt, clean
+from chat.calls import call_end, call_start
 from chat.models import Conversation, Message, User
 from chat.providers.base import ChatMessage
-from chat.providers.registry import Model, find_model
+from chat.providers.registry import find_model
 from metrics import services as metrics_services
-from metrics.pricing import Usage, cost_usd
-from metrics.services import CallEnd, CallStart
 from rollout import services as rollout_services
 from rollout.services import Route
 
-SURFACE = "chat"
 TITLE_CHARS = 60
 # A reply whose process has not been heard of for this long has died with it.
 DEAD_AFTER = timedelta(seconds=60)
 
 
 class AnswerRefused(Exception):
-    """The message was not taken; nothing was stored. ``code`` is for programs, ``chat.words`` has the words."""
+    """The message was not taken; nothing was stored. ``code`` is for programs, ``chat.answers`` has the words."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -131,7 +127,8 @@ def save_partial(reply_id: UUID, text: str, now: datetime) -> None:
 
 def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
     """Write how an attempt ended."""
-    metrics_services.close_call(job.call_id, _call_end(job, attempt, now))
+    end = call_end(attempt, served_model=job.served_model, baseline_model=job.route.baseline_model, now=now)
+    metrics_services.close_call(job.call_id, end)
 
 
 def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
@@ -140,7 +137,15 @@ def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -
         close_attempt(job, attempt, now)
         number = job.attempt + 1
         call_id = metrics_services.open_call(
-            _call_start(job.reply_id, job.route, job.unit, number, served_model, job.is_demo, now)
+            call_start(
+                job.reply_id,
+                job.route,
+                unit=job.unit,
+                attempt=number,
+                served_model=served_model,
+                is_demo=job.is_demo,
+                now=now,
+            )
         )
         Message.objects.filter(id=job.reply_id).update(served_model=served_model)
     return replace(job, call_id=call_id, attempt=number, served_model=served_model)
@@ -238,7 +243,15 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
         alive_at=now,
     )
     call_id = metrics_services.open_call(
-        _call_start(reply.id, route, user.unit, 1, route.assigned_model, user.is_demo, now)
+        call_start(
+            reply.id,
+            route,
+            unit=user.unit,
+            attempt=1,
+            served_model=route.assigned_model,
+            is_demo=user.is_demo,
+            now=now,
+        )
     )
     rollout_services.log_route(route, unit=user.unit, call_id=call_id)
     return reply, Job(
@@ -268,53 +281,3 @@ def _prompt(conversation: Conversation, question: Message) -> list[ChatMessage]:
             break
         turns.append(ChatMessage(role="user" if message.role == Message.Role.USER else "assistant", text=message.text))
     return turns[::-1]
-
-
-def _call_start(
-    reply_id: UUID, route: Route, unit: str, attempt: int, served_model: str, is_demo: bool, now: datetime
-) -> CallStart:
-    return CallStart(
-        answer_id=reply_id,
-        attempt=attempt,
-        surface=SURFACE,
-        rollout=route.rollout,
-        arm=route.arm,
-        reason=route.reason,
-        percent=route.percent,
-        unit=unit,
-        requested_model=route.requested_model,
-        assigned_model=route.assigned_model,
-        served_model=served_model,
-        started_at=now,
-        is_demo=is_demo,
-    )
-
-
-def _call_end(job: Job, attempt: Attempt, now: datetime) -> CallEnd:
-    error: Any = attempt.error
-    return CallEnd(
-        outcome=attempt.outcome,
-        ended_at=now,
-        ttft_ms=attempt.ttft_ms,
-        latency_ms=attempt.latency_ms,
-        usage=attempt.usage,
-        cost_usd=_cost(find_model(job.served_model), attempt.usage, now),
-        baseline_cost_usd=_cost(find_model(job.route.baseline_model), attempt.usage, now),
-        upstream_model=attempt.upstream_model,
-        finish_reason=attempt.finish_reason,
-        error_class=error.error_class if error else "",
-        error_detail=error.detail if error else "",
-        http_status=error.status if error else None,
-    )
-
-
-def _cost(model: Model | None, usage: Usage, at: datetime) -> Decimal | None:
-    if model is None:
-        return None
-    return cost_usd(
-        usage=usage,
-        upstream_model=model.upstream,
-        price_provider=model.price_provider,
-        at=at,
-        override=model.price,
-    )

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from django.db import transaction
 from django.db.models import Max, Min
 
-from metrics.models import ModelCall, Outcome
+from metrics.models import ModelCall
 from metrics.reports import build_daily_report
-from metrics.services import CallEnd, CallStart
+from metrics.services import CallEnd, CallStart, end_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +53,7 @@ def delete_demo_calls(*, now: datetime) -> tuple[int, int]:
 
 
 def _row(call: DemoCall) -> ModelCall:
-    start, end = call.start, call.end
-    return ModelCall(
-        **{**vars(start), "is_demo": True},
-        outcome=Outcome(end.outcome),
-        ended_at=end.ended_at,
-        ttft_ms=end.ttft_ms,
-        latency_ms=end.latency_ms,
-        input_tokens=end.usage.input_tokens,
-        output_tokens=end.usage.output_tokens,
-        cached_tokens=end.usage.cached_tokens,
-        reasoning_tokens=end.usage.reasoning_tokens,
-        cost_usd=end.cost_usd,
-        baseline_cost_usd=end.baseline_cost_usd,
-        upstream_model=end.upstream_model,
-        finish_reason=end.finish_reason,
-        error_class=end.error_class,
-        error_detail=end.error_detail,
-        http_status=end.http_status,
-        rating=call.rating,
-    )
+    return ModelCall(**{**vars(call.start), "is_demo": True}, **end_columns(call.end), rating=call.rating)
 
 
 def _demo_days() -> list[date]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
@@ -60,44 +61,30 @@ class CallEnd:
 
 def open_call(start: CallStart) -> UUID:
     """Write the call's row, outcome ``running``, before anything is sent upstream. Returns its id."""
-    call = ModelCall.objects.create(
-        answer_id=start.answer_id,
-        attempt=start.attempt,
-        surface=start.surface,
-        rollout=start.rollout,
-        arm=start.arm,
-        reason=start.reason,
-        percent=start.percent,
-        unit=start.unit,
-        requested_model=start.requested_model,
-        assigned_model=start.assigned_model,
-        served_model=start.served_model,
-        started_at=start.started_at,
-        is_demo=start.is_demo,
-    )
-    return call.id
+    return ModelCall.objects.create(**vars(start)).id
 
 
 def close_call(call_id: UUID, end: CallEnd) -> bool:
     """Write how a running call ended, once. False, and no change, if it had already ended."""
-    closed = ModelCall.objects.filter(id=call_id, outcome=Outcome.RUNNING).update(
-        outcome=Outcome(end.outcome),
-        ended_at=end.ended_at,
-        ttft_ms=end.ttft_ms,
-        latency_ms=end.latency_ms,
-        input_tokens=end.usage.input_tokens,
-        output_tokens=end.usage.output_tokens,
-        cached_tokens=end.usage.cached_tokens,
-        reasoning_tokens=end.usage.reasoning_tokens,
-        cost_usd=end.cost_usd,
-        baseline_cost_usd=end.baseline_cost_usd,
-        upstream_model=end.upstream_model[:200],
-        finish_reason=end.finish_reason,
-        error_class=end.error_class,
-        error_detail=end.error_detail[:300],
-        http_status=end.http_status,
-    )
-    return closed == 1
+    return ModelCall.objects.filter(id=call_id, outcome=Outcome.RUNNING).update(**end_columns(end)) == 1
+
+
+def end_columns(end: CallEnd) -> dict[str, Any]:
+    """The columns of a call's row that its end fills in."""
+    return {
+        "outcome": Outcome(end.outcome),
+        "ended_at": end.ended_at,
+        "ttft_ms": end.ttft_ms,
+        "latency_ms": end.latency_ms,
+        **vars(end.usage),
+        "cost_usd": end.cost_usd,
+        "baseline_cost_usd": end.baseline_cost_usd,
+        "upstream_model": end.upstream_model[:200],
+        "finish_reason": end.finish_reason,
+        "error_class": end.error_class,
+        "error_detail": end.error_detail[:300],
+        "http_status": end.http_status,
+    }
 
 
 def abandon_calls(*, now: datetime, started_before: datetime, answer_ids: Sequence[UUID] = ()) -> list[UUID]:

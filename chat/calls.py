@@ -1,0 +1,69 @@
+"""What metrics is told of an attempt: how it starts, how it ended, what it cost. Part of chat's services.
+
+Knows routes, attempts and the catalogue's prices; stores nothing.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from chat.attempt import Attempt
+from chat.providers.registry import find_model
+from metrics.pricing import Usage, cost_usd
+from metrics.services import CallEnd, CallStart
+from rollout.services import Route
+
+SURFACE = "chat"
+
+
+def call_start(
+    reply_id: UUID, route: Route, *, unit: str, attempt: int, served_model: str, is_demo: bool, now: datetime
+) -> CallStart:
+    """An attempt about to be made for a reply."""
+    return CallStart(
+        answer_id=reply_id,
+        attempt=attempt,
+        surface=SURFACE,
+        rollout=route.rollout,
+        arm=route.arm,
+        reason=route.reason,
+        percent=route.percent,
+        unit=unit,
+        requested_model=route.requested_model,
+        assigned_model=route.assigned_model,
+        served_model=served_model,
+        started_at=now,
+        is_demo=is_demo,
+    )
+
+
+def call_end(attempt: Attempt, *, served_model: str, baseline_model: str, now: datetime) -> CallEnd:
+    """An attempt's end, priced at the model that served it and at the baseline, both by today's prices."""
+    error = attempt.error
+    return CallEnd(
+        outcome=attempt.outcome,
+        ended_at=now,
+        ttft_ms=attempt.ttft_ms,
+        latency_ms=attempt.latency_ms,
+        usage=attempt.usage,
+        cost_usd=_cost(served_model, attempt.usage, now),
+        baseline_cost_usd=_cost(baseline_model, attempt.usage, now),
+        upstream_model=attempt.upstream_model,
+        finish_reason=attempt.finish_reason,
+        error_class=error.error_class if error else "",
+        error_detail=error.detail if error else "",
+        http_status=error.status if error else None,
+    )
+
+
+def _cost(key: str, usage: Usage, at: datetime) -> Decimal | None:
+    model = find_model(key)
+    if model is None:
+        return None
+    return cost_usd(
+        usage=usage,
+        upstream_model=model.upstream,
+        price_provider=model.price_provider,
+        at=at,
+        override=model.price,
+    )

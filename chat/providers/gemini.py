@@ -5,18 +5,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from chat.providers.answer import Answer, token_count
 from chat.providers.base import (
     AuthenticationFailed,
     ChatRequest,
-    Finished,
     FinishReason,
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
     ReasoningDelta,
-    Refused,
     StreamEvent,
-    TextDelta,
 )
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
@@ -35,7 +33,6 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "SPII": "refused",
     "MODEL_ARMOR": "refused",
 }
-MAX_TOKENS = 1 << 53
 
 
 class _Exchange:
@@ -88,13 +85,13 @@ class GeminiProvider:
         """See ``Provider.stream``."""
         if not self._api_key:
             raise AuthenticationFailed("No API key is set for Gemini.", error_class="no_key")
-        answer = _Answer(request.upstream_model)
+        answer = Answer("Gemini", request.upstream_model)
         exchange = _Exchange(request.connect_timeout_s)
         try:
             _exchange.set(exchange)
             chunks = await self._client.aio.models.generate_content_stream(**to_sdk_request(request))
             async for chunk in chunks:
-                for event in answer.read(chunk):
+                for event in _read(chunk, answer):
                     yield event
         except ProviderError:
             raise
@@ -146,11 +143,11 @@ def to_usage(usage: "types.GenerateContentResponseUsageMetadata | None") -> Usag
     """Billable tokens: output is what was said plus what was thought; what is missing is ``None``."""
     if usage is None:
         return Usage()
-    said, thought = _count(usage.candidates_token_count), _count(usage.thoughts_token_count)
+    said, thought = token_count(usage.candidates_token_count), token_count(usage.thoughts_token_count)
     return Usage(
-        input_tokens=_count(usage.prompt_token_count),
+        input_tokens=token_count(usage.prompt_token_count),
         output_tokens=None if said is None and thought is None else (said or 0) + (thought or 0),
-        cached_tokens=_count(usage.cached_content_token_count),
+        cached_tokens=token_count(usage.cached_content_token_count),
         reasoning_tokens=thought,
     )
 
@@ -180,50 +177,22 @@ def _from_api_error(error: Any) -> ProviderError:
     return error_from_status("Gemini", status, retry_after_s(headers.get("retry-after")))
 
 
-class _Answer:
-    """What one stream has said so far."""
-
-    def __init__(self, upstream_model: str) -> None:
-        self._model = upstream_model
-        self._usage = Usage()
-        self._finish: FinishReason | None = None
-        self._has_text = False
-
-    def read(self, chunk: "types.GenerateContentResponse") -> list[StreamEvent]:
-        """Take one chunk in; return the deltas in it."""
-        self._model = chunk.model_version or self._model
-        if chunk.usage_metadata is not None:
-            self._usage = to_usage(chunk.usage_metadata)
-        if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None:
-            raise Refused("Gemini declined the question.", usage=self._usage, upstream_model=self._model)
-        if not chunk.candidates or self._finish is not None:
-            return []
-        candidate = chunk.candidates[0]
-        events = self._parts(candidate.content)
-        if candidate.finish_reason is not None and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
-            self._finish = FINISH_REASONS.get(candidate.finish_reason.value, "other")
-        return events
-
-    def _parts(self, content: "types.Content | None") -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        for part in (content.parts or []) if content is not None else []:
-            if not part.text:
-                continue
-            if part.thought:
-                events.append(ReasoningDelta(text=part.text))
-            else:
-                self._has_text = True
-                events.append(TextDelta(text=part.text))
-        return events
-
-    def finish(self) -> Finished:
-        """The stream is over: was that a whole answer?"""
-        if self._finish is None:
-            raise ProviderUnavailable("Gemini's answer ended without an end.", error_class="no_finish")
-        if self._finish == "refused" and not self._has_text:
-            raise Refused("Gemini declined to answer.", usage=self._usage, upstream_model=self._model)
-        return Finished(finish_reason=self._finish, upstream_model=self._model, usage=self._usage)
+def _read(chunk: "types.GenerateContentResponse", answer: Answer) -> list[StreamEvent]:
+    """Take one chunk in; return the deltas in it."""
+    answer.upstream_model = chunk.model_version or answer.upstream_model
+    if chunk.usage_metadata is not None:
+        answer.usage = to_usage(chunk.usage_metadata)
+    if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None:
+        raise answer.refusal("declined the question")
+    if not chunk.candidates or answer.finish_reason is not None:
+        return []
+    candidate = chunk.candidates[0]
+    events = _parts(candidate.content, answer)
+    if candidate.finish_reason is not None and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
+        answer.finish_reason = FINISH_REASONS.get(candidate.finish_reason.value, "other")
+    return events
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS else None
+def _parts(content: "types.Content | None", answer: Answer) -> list[StreamEvent]:
+    parts = (content.parts or []) if content is not None else []
+    return [ReasoningDelta(text=part.text) if part.thought else answer.text(part.text) for part in parts if part.text]

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from chat.providers.answer import Answer, token_count
 from chat.providers.base import (
     AuthenticationFailed,
     ChatRequest,
-    Finished,
     FinishReason,
     InvalidRequest,
     ProviderError,
@@ -22,7 +22,6 @@ from chat.providers.base import (
     ReasoningDelta,
     Refused,
     StreamEvent,
-    TextDelta,
 )
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
@@ -35,7 +34,6 @@ FINISH_REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"
 POLICY_CODES = ("content_policy_violation", "content_filter")
 # One event of a stream is a few hundred bytes; a line longer than this is no event.
 MAX_LINE_BYTES = 1 << 20
-MAX_TOKENS = 1 << 53
 
 
 class OpenAIProvider:
@@ -61,14 +59,14 @@ class OpenAIProvider:
         """See ``Provider.stream``."""
         if not self._api_key:
             raise AuthenticationFailed("No API key is set for OpenAI.", error_class="no_key")
-        answer = _Answer(request.upstream_model)
+        answer = Answer("OpenAI", request.upstream_model)
         try:
             async with AsyncExitStack() as stack:
                 response = await stack.enter_async_context(
                     self._client.chat.completions.with_streaming_response.create(**to_sdk_request(request))
                 )
                 async for data in _events(response.iter_bytes()):
-                    for event in answer.read(data):
+                    for event in _read(data, answer):
                         yield event
         except ProviderError:
             raise
@@ -96,10 +94,10 @@ def to_usage(usage: object) -> Usage:
     if not isinstance(usage, Mapping):
         return Usage()
     return Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_count(_part(usage.get("prompt_tokens_details"), "cached_tokens")),
-        reasoning_tokens=_count(_part(usage.get("completion_tokens_details"), "reasoning_tokens")),
+        input_tokens=token_count(usage.get("prompt_tokens")),
+        output_tokens=token_count(usage.get("completion_tokens")),
+        cached_tokens=token_count(_part(usage.get("prompt_tokens_details"), "cached_tokens")),
+        reasoning_tokens=token_count(_part(usage.get("completion_tokens_details"), "reasoning_tokens")),
     )
 
 
@@ -146,65 +144,46 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
         yield pending[5:].strip().decode()
 
 
-class _Answer:
-    """What one stream has said so far."""
+def _read(data: str, answer: Answer) -> list[StreamEvent]:
+    """Take one event's data in; return the deltas in it."""
+    try:
+        chunk = json.loads(data)
+    except ValueError:
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
+    if chunk.get("error"):
+        raise _from_event(chunk["error"])
+    if isinstance(chunk.get("model"), str):
+        answer.upstream_model = chunk["model"] or answer.upstream_model
+    if chunk.get("usage") is not None:
+        answer.usage = to_usage(chunk["usage"])
+    choices = chunk.get("choices")
+    return _choice(choices[0], answer) if isinstance(choices, list) and choices else []
 
-    def __init__(self, upstream_model: str) -> None:
-        self._model = upstream_model
-        self._usage = Usage()
-        self._finish: FinishReason | None = None
-        self._has_text = False
-        self._refused = False
 
-    def read(self, data: str) -> list[StreamEvent]:
-        """Take one event's data in; return the deltas in it."""
-        try:
-            chunk = json.loads(data)
-        except ValueError:
-            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk") from None
-        if not isinstance(chunk, dict):
-            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
-        if chunk.get("error"):
-            raise _from_event(chunk["error"])
-        if isinstance(chunk.get("model"), str):
-            self._model = chunk["model"] or self._model
-        if chunk.get("usage") is not None:
-            self._usage = to_usage(chunk["usage"])
-        choices = chunk.get("choices")
-        return self._choice(choices[0]) if isinstance(choices, list) and choices else []
+def _choice(choice: object, answer: Answer) -> list[StreamEvent]:
+    if not isinstance(choice, dict) or answer.finish_reason is not None:
+        return []
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    finish = choice.get("finish_reason")
+    if delta.get("refusal"):
+        answer.refused = True
+    if isinstance(finish, str):
+        answer.finish_reason = "refused" if answer.refused else FINISH_REASONS.get(finish, "other")
+    return _deltas(delta, answer)
 
-    def _choice(self, choice: object) -> list[StreamEvent]:
-        if not isinstance(choice, dict) or self._finish is not None:
-            return []
-        delta = choice.get("delta")
-        events = self._delta(delta) if isinstance(delta, dict) else []
-        finish = choice.get("finish_reason")
-        if isinstance(finish, str):
-            self._finish = FINISH_REASONS.get(finish, "other")
-        return events
 
-    def _delta(self, delta: Mapping[str, object]) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
-            events.append(ReasoningDelta(text=thought))
-        if delta.get("refusal"):
-            self._refused = True
-        text = delta.get("content")
-        if isinstance(text, str) and text:
-            self._has_text = True
-            events.append(TextDelta(text=text))
-        return events
-
-    def finish(self) -> Finished:
-        """The stream is over: was that a whole answer?"""
-        if self._finish is None:
-            raise ProviderUnavailable("OpenAI's answer ended without an end.", error_class="no_finish")
-        if self._refused:
-            self._finish = "refused"
-        if self._finish == "refused" and not self._has_text:
-            raise Refused("OpenAI declined to answer.", usage=self._usage, upstream_model=self._model)
-        return Finished(finish_reason=self._finish, upstream_model=self._model, usage=self._usage)
+def _deltas(delta: Mapping[str, object], answer: Answer) -> list[StreamEvent]:
+    events: list[StreamEvent] = []
+    thought = delta.get("reasoning_content") or delta.get("reasoning")
+    if isinstance(thought, str) and thought:
+        events.append(ReasoningDelta(text=thought))
+    text = delta.get("content")
+    if isinstance(text, str) and text:
+        events.append(answer.text(text))
+    return events
 
 
 def _from_event(error: object) -> ProviderError:
@@ -216,10 +195,6 @@ def _from_event(error: object) -> ProviderError:
     if kind == "invalid_request_error":
         return InvalidRequest("OpenAI refused the request.", error_class="inband_error")
     return ProviderUnavailable("OpenAI reported an error in mid-answer.", error_class="inband_error")
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS else None
 
 
 def _part(details: object, name: str) -> object:

@@ -1,0 +1,108 @@
+"""What follows an attempt, and how an answer ends: pure."""
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from chat import generation
+from chat.attempt import Attempt, Deadlines
+from chat.generation import Next, ending, next_step
+from chat.providers.base import (
+    AuthenticationFailed,
+    InvalidRequest,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    Refused,
+)
+from chat.services import Job
+from rollout.services import Route
+
+ROUTE = Route(
+    requested_model="chat-model",
+    assigned_model="gemini-flash-lite",
+    baseline_model="chat-model",
+    rollout="gemini-flash-lite",
+    arm="candidate",
+    reason="percentage",
+    percent=Decimal(5),
+)
+
+
+def job(served: str = "gemini-flash-lite", attempt: int = 1) -> Job:
+    return Job(
+        reply_id=uuid.uuid4(),
+        call_id=uuid.uuid4(),
+        attempt=attempt,
+        unit="u",
+        route=ROUTE,
+        served_model=served,
+        messages=[],
+        is_demo=False,
+    )
+
+
+def ended(outcome: Any, error: ProviderError | None = None, chars: int = 0) -> Attempt:
+    deadlines = Deadlines(first_token_s=1, idle_s=1, total_s=1, max_chars=1)
+    return Attempt(deadlines=deadlines, clock=lambda: 0.0, outcome=outcome, error=error, chars=chars)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        ended("error", ProviderUnavailable("x")),
+        ended("error", AuthenticationFailed("x")),
+        ended("error", InvalidRequest("x")),
+        ended("error", RateLimited("x", retry_after_s=86400)),
+        ended("timeout", ProviderTimeout("x")),
+        ended("empty"),
+    ],
+    ids=["5xx", "bad key", "unknown model", "rate limit", "timeout", "no text"],
+)
+def test_a_candidate_that_fails_before_text_falls_back_to_the_baseline_at_once(attempt: Attempt):
+    assert next_step(job(), attempt) == Next("chat-model", 0.0)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        ended("ok", chars=3),
+        ended("refused", Refused("x")),
+        ended("cancelled"),
+        ended("error", ProviderUnavailable("x"), chars=1),
+        ended("timeout", ProviderTimeout("x"), chars=1),
+    ],
+    ids=["answered", "refused", "stopped", "broke off after text", "stalled after text"],
+)
+def test_nothing_follows_an_answer_a_refusal_a_stop_or_visible_text(attempt: Attempt):
+    assert next_step(job(), attempt) is None
+
+
+def test_a_failed_baseline_is_tried_again_once_and_never_moved_to_the_candidate():
+    broken = ended("error", ProviderUnavailable("x"))
+
+    assert next_step(job("chat-model"), broken) == Next("chat-model", generation.RETRY_PAUSE_S)
+    assert next_step(job("chat-model", attempt=2), broken) is None
+
+
+def test_a_baseline_whose_failure_would_repeat_is_not_tried_again():
+    for error in (AuthenticationFailed("x"), InvalidRequest("x"), RateLimited("x"), RateLimited("x", retry_after_s=60)):
+        assert next_step(job("chat-model"), ended("error", error)) is None
+
+
+def test_a_short_retry_after_is_waited_for():
+    assert next_step(job("chat-model"), ended("error", RateLimited("x", retry_after_s=1))) == Next("chat-model", 1)
+
+
+def test_each_ending_has_a_state_and_a_code():
+    assert ending(ended("ok")) == ("complete", "")
+    assert ending(ended("cancelled")) == ("stopped", "")
+    assert ending(ended("refused")) == ("failed", "refused")
+    assert ending(ended("timeout", ProviderTimeout("x"))) == ("failed", "timeout")
+    assert ending(ended("error", AuthenticationFailed("x"))) == ("failed", "authentication")
+    assert ending(ended("error", ProviderUnavailable("x"), chars=4)) == ("failed", "broken")
+    too_long = ProviderUnavailable("x", error_class="too_long")
+    assert ending(ended("error", too_long, chars=4)) == ("failed", "too_long")

@@ -77,6 +77,7 @@ def set_error_rate(upstream: Upstream, **rates: float) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_answer_is_streamed_stored_measured_and_priced(upstream: Upstream):
+    change_rollout("gemini-flash-lite", {"percent": 0}, actor=STAFF)
     reply, started = send()
 
     progress = run(generate(started))
@@ -86,7 +87,7 @@ def test_an_answer_is_streamed_stored_measured_and_priced(upstream: Upstream):
     assert (reply.state, reply.error) == ("complete", "")
     assert progress.text == reply.text != ""
     assert (call.outcome, call.finish_reason, call.upstream_model) == ("ok", "stop", "gpt-5.4")
-    assert (call.arm, call.reason, call.percent) == ("baseline", "percentage", Decimal(5))
+    assert (call.arm, call.reason, call.percent) == ("baseline", "percentage", Decimal(0))
     assert call.input_tokens
     assert call.output_tokens
     assert call.cost_usd == call.baseline_cost_usd

@@ -104,7 +104,9 @@ class Answer:
                 await asyncio.sleep(following.pause_s)
                 self._job = await in_db(services.next_attempt, self._job, following.model, attempt, timezone.now())
         except asyncio.CancelledError:
-            attempt.outcome = "abandoned"
+            # The process ends. An attempt that has its outcome already keeps it.
+            if attempt.outcome == "cancelled":
+                attempt.outcome = "abandoned"
             raise
         except Exception:
             # Whatever it was, the person must get a sentence and the call its row.

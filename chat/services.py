@@ -89,7 +89,7 @@ def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[
     """
     try:
         with transaction.atomic():
-            old = _own_reply(user, reply_id)
+            old = get_reply(user=user, reply_id=reply_id)
             conversation = old.conversation
             _bury_dead_reply(conversation, now)
             newer = conversation.messages.filter(replaced=False, created_at__gt=old.created_at).exclude(pk=old.pk)
@@ -108,7 +108,7 @@ def rate(*, user: User, reply_id: UUID, rating: int | None) -> Message:
     if rating is not None and not 1 <= rating <= 5:
         raise AnswerRefused("bad_rating")
     with transaction.atomic():
-        reply = _own_reply(user, reply_id)
+        reply = get_reply(user=user, reply_id=reply_id)
         reply.rating = rating
         reply.save(update_fields=["rating"])
         metrics_services.rate(reply.id, rating)
@@ -117,7 +117,14 @@ def rate(*, user: User, reply_id: UUID, rating: int | None) -> Message:
 
 def get_reply(*, user: User, reply_id: UUID) -> Message:
     """The person's own reply. Raises AnswerRefused: not_found, also for somebody else's."""
-    return _own_reply(user, reply_id)
+    reply = (
+        Message.objects.select_related("conversation", "reply_to")
+        .filter(id=reply_id, role=Message.Role.ASSISTANT, conversation__user=user)
+        .first()
+    )
+    if reply is None:
+        raise AnswerRefused("not_found")
+    return reply
 
 
 def save_partial(reply_id: UUID, text: str, now: datetime) -> None:
@@ -216,17 +223,6 @@ def _bury_dead_reply(conversation: Conversation, now: datetime) -> None:
     conversation.messages.filter(state=Message.State.RUNNING, alive_at__lt=now - DEAD_AFTER).update(
         state=Message.State.FAILED, error="abandoned"
     )
-
-
-def _own_reply(user: User, reply_id: UUID) -> Message:
-    reply = (
-        Message.objects.select_related("conversation", "reply_to")
-        .filter(id=reply_id, role=Message.Role.ASSISTANT, conversation__user=user)
-        .first()
-    )
-    if reply is None:
-        raise AnswerRefused("not_found")
-    return reply
 
 
 def _open_reply(user: User, question: Message, language: str, now: datetime) -> tuple[Message, Job]:

@@ -15,6 +15,8 @@ from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 from metrics.models import Arm, ModelCall, Outcome
 from metrics.pricing import Usage
 
+# Who was assigned by the percentage is a fair sample; testers, forced and manual traffic are not.
+DECIDING_REASON = "percentage"
 # What counts against a model. ``cancelled`` is the person's own choice and counts for nobody.
 ERROR_OUTCOMES = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.ABANDONED, Outcome.REFUSED, Outcome.EMPTY)
 
@@ -190,12 +192,12 @@ class Health:
         return self.baseline.requests + self.candidate.requests
 
 
-def health(*, rollout: str, since: datetime, until: datetime, reasons: Sequence[str] = ("percentage",)) -> Health:
-    """Add up a rollout's calls by assigned arm; only the ``reasons`` given enter the arms."""
+def health(*, rollout: str, since: datetime, until: datetime) -> Health:
+    """Add up a rollout's calls by assigned arm; only ``DECIDING_REASON`` enters the arms."""
     window = ModelCall.objects.filter(rollout=rollout, started_at__gte=since, started_at__lt=until)
-    deciding = window.filter(reason__in=reasons)
+    deciding = window.filter(reason=DECIDING_REASON)
     first = deciding.filter(attempt=1)
-    others = window.filter(attempt=1).exclude(reason__in=reasons).values("reason").annotate(n=Count("id"))
+    others = window.filter(attempt=1).exclude(reason=DECIDING_REASON).values("reason").annotate(n=Count("id"))
     percent_sum = first.aggregate(total=Sum("percent"))["total"] or Decimal(0)
     return Health(
         rollout=rollout,

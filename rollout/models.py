@@ -81,7 +81,6 @@ class Rollout(AbstractUserFlag):
     class Meta:
         verbose_name = _("rollout")
         verbose_name_plural = _("rollouts")
-        permissions = [("rerandomise_rollout", "Can assign everyone anew")]
         constraints = [
             models.UniqueConstraint(
                 fields=["baseline"],

@@ -67,7 +67,6 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'rollout',
                 'verbose_name_plural': 'rollouts',
-                'permissions': [('rerandomise_rollout', 'Can assign everyone anew')],
             },
         ),
         migrations.CreateModel(

@@ -44,8 +44,11 @@ WIRES: dict[str, Wire] = {"openai": openai_wire, "gemini": gemini_wire}
 class Upstream:
     """Both vendors. ``seed`` makes the dice repeatable: the same requests in the same order get the same answers."""
 
-    def __init__(self, behaviours: Behaviours | None = None, *, seed: int | None = None) -> None:
+    def __init__(
+        self, behaviours: Behaviours | None = None, *, seed: int | None = None, slow_answer_s: float = SLOW_ANSWER_S
+    ) -> None:
         self._behaviours = behaviours or Behaviours()
+        self._slow_answer_s = slow_answer_s
         self._counts = {provider: {"requests": 0, "errors": 0, "disconnects": 0} for provider in PROVIDERS}
         self._rng = random.Random(seed)
 
@@ -133,7 +136,7 @@ class Upstream:
     def _speed(self, question: Question, answer: Answer, behaviour: Behaviour) -> float:
         """Tokens a second."""
         if "slowly" in question.text.lower():
-            return answer.text_tokens / SLOW_ANSWER_S
+            return answer.text_tokens / self._slow_answer_s
         return behaviour.tokens_per_s * self._rng.lognormvariate(0, behaviour.jitter)
 
 

@@ -165,7 +165,7 @@ def upstream(_upstream_server: live.Changeable) -> "Upstream":
     from simulator.upstream import Upstream
 
     quick = Behaviour(ttft_ms=5, tokens_per_s=2000, jitter=0, min_words=20, max_words=40)
-    _upstream_server.app = simulator = Upstream(Behaviours(openai=quick, gemini=quick), seed=1)
+    _upstream_server.app = simulator = Upstream(Behaviours(openai=quick, gemini=quick), seed=1, slow_answer_s=4)
     return simulator
 
 

@@ -28,10 +28,13 @@ def call_start(
         arm=route.arm,
         reason=route.reason,
         percent=route.percent,
+        run=route.run,
+        stretch=route.stretch,
         unit=unit,
         requested_model=route.requested_model,
         assigned_model=route.assigned_model,
         served_model=served_model,
+        provider=_provider(served_model),
         started_at=now,
         is_demo=is_demo,
     )
@@ -54,6 +57,11 @@ def call_end(attempt: Attempt, *, served_model: str, baseline_model: str, now: d
         error_detail=error.detail if error else "",
         http_status=error.status if error else None,
     )
+
+
+def _provider(key: str) -> str:
+    model = find_model(key)
+    return "" if model is None else model.provider
 
 
 def _cost(key: str, usage: Usage, at: datetime) -> Decimal | None:

@@ -4,7 +4,7 @@ Turns ``demo_history`` into rows: people, some of their chats in full, every cal
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from django.db import transaction
 from chat.demo_history import Try, Turn, chats, random_id, tries
 from chat.models import Conversation, Message, User
 from chat.providers.registry import Model, catalogue
-from metrics.demo import DemoCall, delete_demo_calls, has_demo_calls, store_demo_calls
+from metrics.demo import DemoCall, delete_demo_calls, has_demo_calls, roll_up_demo_calls, store_demo_calls
 from metrics.pricing import Usage, cost_usd
 from metrics.services import CallEnd, CallStart
 from rollout.bucketing import in_candidate
@@ -36,12 +36,11 @@ class AlreadySeeded(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """What deleting the demo data removed; ``days`` is how many days' reports were built anew."""
+    """What deleting the demo data removed."""
 
     calls: int
     people: int
     conversations: int
-    days: int
 
 
 @dataclass(kw_only=True)
@@ -59,6 +58,8 @@ class _Setting:
     rollout: str
     salt: str
     percent: Decimal
+    run: int
+    stretch: int
     baseline: Model
     candidate: Model
 
@@ -74,6 +75,8 @@ def seed_demo(*, days: int, people: int, seed: int, now: datetime) -> int:
         rollout=rollout.name,
         salt=rollout.salt,
         percent=rollout.percent,
+        run=rollout.run,
+        stretch=rollout.stretch,
         baseline=models[rollout.baseline],
         candidate=models[rollout.candidate],
     )
@@ -83,17 +86,17 @@ def seed_demo(*, days: int, people: int, seed: int, now: datetime) -> int:
             raise AlreadySeeded
         for made in (rows.people, rows.conversations, rows.messages):
             _store(made)
-        return store_demo_calls(rows.calls, now=now)
+        stored = store_demo_calls(rows.calls)
+    roll_up_demo_calls(now=now)
+    return stored
 
 
-def delete_demo(*, now: datetime) -> Removed:
-    """Remove every trace of the demo data, and nothing else."""
+def delete_demo(*, clock: Callable[[], datetime]) -> Removed:
+    """Remove every trace of the demo data, and nothing else. Raises RebuildRefused, with nothing removed."""
     with transaction.atomic():
-        calls, days = delete_demo_calls(now=now)
+        calls = delete_demo_calls(clock=clock)
         _total, gone = User.objects.filter(is_demo=True).delete()
-    return Removed(
-        calls=calls, days=days, people=gone.get("chat.User", 0), conversations=gone.get("chat.Conversation", 0)
-    )
+    return Removed(calls=calls, people=gone.get("chat.User", 0), conversations=gone.get("chat.Conversation", 0))
 
 
 def _store(rows: "Sequence[User] | Sequence[Conversation] | Sequence[Message]") -> None:
@@ -177,10 +180,13 @@ def _calls(
             arm="candidate" if moved else "baseline",
             reason="percentage",
             percent=setting.percent,
+            run=setting.run,
+            stretch=setting.stretch,
             unit=unit,
             requested_model=setting.baseline.key,
             assigned_model=setting.candidate.key if moved else setting.baseline.key,
             served_model=served.key,
+            provider=served.provider,
             started_at=at,
         )
         at += timedelta(milliseconds=attempt.latency_ms)

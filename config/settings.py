@@ -99,6 +99,9 @@ CONTEXT_CHARS = env.int("CONTEXT_CHARS", 60_000, validate=validate.Range(min=100
 # How long a running answer's event log stays in Redis after its last event, in seconds.
 EVENT_LOG_TTL_S = env.int("EVENT_LOG_TTL_S", 3600, validate=validate.Range(min=60))
 
+# How long single calls are kept, in days; the roll-ups keep what they add up to.
+CALL_RETENTION_DAYS = env.int("CALL_RETENTION_DAYS", 90, validate=validate.Range(min=2))
+
 env.seal()
 
 # --- Django ---------------------------------------------------------------------------------
@@ -259,7 +262,9 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-abandoned-answers": {"task": "chat.sweep_abandoned", "schedule": 60.0, "options": {"expires": 55}},
     "evaluate-rollouts": {"task": "rollout.evaluate", "schedule": 60.0, "options": {"expires": 55}},
-    "build-daily-reports": {"task": "metrics.build_daily_reports", "schedule": 600.0, "options": {"expires": 595}},
+    "roll-up": {"task": "metrics.roll_up", "schedule": 2.0, "options": {"expires": 2}},
+    "count-people": {"task": "metrics.count_people", "schedule": 60.0, "options": {"expires": 55}},
+    "delete-old-calls": {"task": "metrics.delete_old_calls", "schedule": 3600.0, "options": {"expires": 3500}},
 }
 
 LOGGING = {

@@ -5,7 +5,7 @@ from decimal import Decimal
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from metrics.models import DailyReport, ModelCall
+from metrics.models import ModelCall
 from metrics.read_only import ReadOnlyAdmin
 
 
@@ -49,45 +49,3 @@ class ModelCallAdmin(ReadOnlyAdmin):
     def cost(self, call: ModelCall) -> str | None:
         """In dollars."""
         return _usd(call.cost_usd)
-
-
-@admin.register(DailyReport)
-class DailyReportAdmin(ReadOnlyAdmin):
-    """Each day's sums, newest first."""
-
-    list_display = (
-        "day",
-        "rollout",
-        "arm",
-        "requests",
-        "people",
-        "expected_requests",
-        "ttft",
-        "cost",
-        "cost_at_baseline",
-        "cost_unknown",
-        "rating",
-        "fallbacks",
-    )
-    list_filter = ("rollout", "arm")
-    date_hierarchy = "day"
-
-    @admin.display(description=_("mean time to first token (ms)"), ordering="ttft_mean_ms")
-    def ttft(self, report: DailyReport) -> int | None:
-        """To the millisecond."""
-        return None if report.ttft_mean_ms is None else round(report.ttft_mean_ms)
-
-    @admin.display(description=_("cost"), ordering="cost_usd")
-    def cost(self, report: DailyReport) -> str | None:
-        """In dollars."""
-        return _usd(report.cost_usd)
-
-    @admin.display(description=_("cost at the baseline's price"), ordering="baseline_cost_usd")
-    def cost_at_baseline(self, report: DailyReport) -> str | None:
-        """In dollars."""
-        return _usd(report.baseline_cost_usd)
-
-    @admin.display(description=_("mean rating"), ordering="rating_mean")
-    def rating(self, report: DailyReport) -> str | None:
-        """To two digits."""
-        return None if report.rating_mean is None else f"{report.rating_mean:.2f}"

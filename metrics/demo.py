@@ -3,15 +3,16 @@
 Part of metrics' services; knows its own rows and is told the time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Max, Min
 
 from metrics.models import ModelCall
-from metrics.reports import build_daily_report
+from metrics.people import count_people
+from metrics.rebuild import rebuild_rollups
+from metrics.rollup import roll_up
 from metrics.services import CallEnd, CallStart, end_columns
 
 
@@ -29,42 +30,31 @@ def has_demo_calls() -> bool:
     return ModelCall.objects.filter(is_demo=True).exists()
 
 
-def store_demo_calls(calls: Iterable[DemoCall], *, now: datetime) -> int:
-    """Store ended calls, marked as demo data whatever they say, and build the reports of their days.
+def store_demo_calls(calls: Iterable[DemoCall]) -> int:
+    """Store ended calls, marked as demo data whatever they say. They wait to be rolled up, like any. Returns how many.
 
-    The same rows as ``open_call`` and ``close_call`` make one by one, thousands at a time. Returns how many.
+    The same rows as ``open_call`` and ``close_call`` make one by one, thousands at a time.
+    """
+    return len(ModelCall.objects.bulk_create([_row(call) for call in calls], batch_size=500))
+
+
+def roll_up_demo_calls(*, now: datetime) -> None:
+    """Bring the roll-ups up to date at once."""
+    roll_up(now=now)
+    count_people(now=now)
+
+
+def delete_demo_calls(*, clock: Callable[[], datetime]) -> int:
+    """Remove all demo calls and make the roll-ups anew from what is left. Returns how many calls that were.
+
+    Raises RebuildRefused, and removes nothing, while another rebuild is at work.
     """
     with transaction.atomic():
-        stored = ModelCall.objects.bulk_create([_row(call) for call in calls], batch_size=500)
-        _rebuild_reports(_demo_days(), now)
-    return len(stored)
-
-
-def delete_demo_calls(*, now: datetime) -> tuple[int, int]:
-    """Remove all demo calls and build the reports of their days anew; days left empty lose theirs.
-
-    Returns how many calls and days that were.
-    """
-    with transaction.atomic():
-        days = _demo_days()
         deleted, _by_model = ModelCall.objects.filter(is_demo=True).delete()
-        _rebuild_reports(days, now)
-    return deleted, len(days)
+        rebuild_rollups(clock=clock)
+    count_people(now=clock())
+    return deleted
 
 
 def _row(call: DemoCall) -> ModelCall:
     return ModelCall(**{**vars(call.start), "is_demo": True}, **end_columns(call.end), rating=call.rating)
-
-
-def _demo_days() -> list[date]:
-    """The UTC days from the first demo call to the last."""
-    ends = ModelCall.objects.filter(is_demo=True).aggregate(first=Min("started_at"), last=Max("started_at"))
-    if ends["first"] is None:
-        return []
-    first, last = (ends[name].astimezone(UTC).date() for name in ("first", "last"))
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
-
-
-def _rebuild_reports(days: Iterable[date], now: datetime) -> None:
-    for day in days:
-        build_daily_report(day, now=now)

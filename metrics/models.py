@@ -1,4 +1,7 @@
-"""What happened: one row a call, one report a day. Rollout, arm, model and unit are plain strings."""
+"""What happened, one row a call, and its roll-ups: sums that are kept up as calls end.
+
+Rollout, arm, model and unit are plain strings.
+"""
 
 import uuid
 
@@ -6,6 +9,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from metrics.fields import UsdField
+from metrics.slices import Grain
+from metrics.sums import ERROR_OUTCOMES
 
 
 class Outcome(models.TextChoices):
@@ -42,11 +47,18 @@ class ModelCall(models.Model):
     percent = models.DecimalField(
         _("share"), max_digits=5, decimal_places=2, null=True, help_text=_("The rollout's percentage at that moment.")
     )
+    run = models.PositiveIntegerField(
+        _("run"), default=0, help_text=_("Counts the rollout's starts: what came before a start decides nothing after.")
+    )
+    stretch = models.PositiveIntegerField(
+        _("stretch"), default=0, help_text=_("Counts the rollout's stretches of one percentage and configuration.")
+    )
     unit = models.CharField(_("unit"), max_length=64, help_text=_("The person, as a pseudonym."))
 
     requested_model = models.CharField(_("requested model"), max_length=100)
     assigned_model = models.CharField(_("assigned model"), max_length=100)
     served_model = models.CharField(_("served model"), max_length=100)
+    provider = models.CharField(_("provider"), max_length=50, blank=True)
     upstream_model = models.CharField(_("upstream model"), max_length=200, blank=True)
 
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, default=Outcome.RUNNING)
@@ -70,6 +82,11 @@ class ModelCall(models.Model):
     rating = models.PositiveSmallIntegerField(_("rating"), null=True, help_text=_("1 to 5."))
     is_demo = models.BooleanField(_("demo data"), default=False)
 
+    # What the roll-ups hold of this call; written by ``rollup`` alone, but for ``pending``.
+    pending = models.BooleanField(default=True, editable=False)
+    counted = models.BooleanField(default=False, editable=False)
+    counted_rating = models.PositiveSmallIntegerField(null=True, editable=False)
+
     class Meta:
         verbose_name = _("model call")
         verbose_name_plural = _("model calls")
@@ -89,39 +106,179 @@ class ModelCall(models.Model):
             models.Index(fields=["rollout", "started_at"], name="call_by_rollout"),
             models.Index(fields=["-started_at"], name="call_by_time"),
             models.Index(fields=["started_at"], condition=models.Q(outcome="running"), name="call_running"),
+            models.Index(
+                fields=["ended_at"], condition=models.Q(pending=True, ended_at__isnull=False), name="call_pending"
+            ),
+            models.Index(
+                fields=["rollout", "-started_at"],
+                condition=models.Q(outcome__in=sorted(ERROR_OUTCOMES)),
+                name="call_failed",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.served_model} {self.outcome} {self.id}"
 
 
-class DailyReport(models.Model):
-    """One UTC day of one rollout and arm, rebuilt whole from its calls."""
+class Slice(models.Model):
+    """One arm of one rollout in one slice of time: see ``sums.Sums``. Kept up by ``rollup`` alone."""
 
-    day = models.DateField(_("day"), help_text=_("UTC."))
-    rollout = models.CharField(_("rollout"), max_length=100)
-    arm = models.CharField(_("arm"), max_length=10, choices=Arm)
-    requests = models.PositiveIntegerField(_("requests"))
-    people = models.PositiveIntegerField(_("people"))
-    expected_requests = models.DecimalField(_("expected requests"), max_digits=14, decimal_places=4)
-    outcomes = models.JSONField(_("outcomes"), help_text=_("Requests by outcome."))
-    ttft_mean_ms = models.FloatField(_("mean time to first token (ms)"), null=True)
-    latency_mean_ms = models.FloatField(_("mean latency (ms)"), null=True)
-    input_tokens = models.BigIntegerField(_("input tokens"))
-    output_tokens = models.BigIntegerField(_("output tokens"))
-    cost_usd = UsdField(_("cost (USD)"))
-    baseline_cost_usd = UsdField(_("cost at the baseline's price (USD)"))
-    cost_unknown = models.PositiveIntegerField(_("calls of unknown cost"))
-    ratings = models.PositiveIntegerField(_("ratings"))
-    rating_mean = models.FloatField(_("mean rating"), null=True)
-    fallbacks = models.PositiveIntegerField(_("fallbacks"))
-    built_at = models.DateTimeField(_("built"))
+    rollout = models.CharField(max_length=100)
+    grain = models.PositiveIntegerField(choices=[(grain.value, grain.name) for grain in Grain])
+    start = models.DateTimeField()
+    arm = models.CharField(max_length=10, choices=Arm)
+    reason = models.CharField(max_length=20)
+    sums = models.JSONField(default=dict)
+    people = models.PositiveIntegerField(null=True, help_text="Who was there; null until the slice is over.")
 
     class Meta:
-        verbose_name = _("daily report")
-        verbose_name_plural = _("daily reports")
-        ordering = ["-day", "rollout", "arm"]
-        constraints = [models.UniqueConstraint(fields=["day", "rollout", "arm"], name="one_report_per_day_and_arm")]
+        constraints = [
+            models.UniqueConstraint(fields=["rollout", "grain", "start", "arm", "reason"], name="one_slice_of_a_kind")
+        ]
+        indexes = [
+            models.Index(
+                fields=["start"],
+                condition=models.Q(people__isnull=True, grain__gt=Grain.FIVE_MINUTES.value),
+                name="slice_of_unknown_people",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.day} {self.rollout} {self.arm}"
+        return f"{self.rollout} {self.arm} {self.start:%Y-%m-%d %H:%M} {self.grain} s"
+
+
+class Window(models.Model):
+    """A restart of the evidence within a run: at each stretch, and each time 2,000 requests have come. Rows stay."""
+
+    rollout = models.CharField(max_length=100)
+    run = models.PositiveIntegerField()
+    number = models.PositiveIntegerField(help_text="Counts from 0 over the run.")
+    stretch = models.PositiveIntegerField()
+    percent = models.DecimalField(max_digits=5, decimal_places=2, help_text="The percentage in force in the stretch.")
+    starts_at = models.DateTimeField(null=True, help_text="Of the stretch's calls, those from then on; null: all.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["rollout", "run", "number"], name="one_window_of_a_number")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.run} {self.number}"
+
+
+class ClusterSum(models.Model):
+    """One arm of a stretch in one cluster of people: see ``sums.ClusterSums``. Kept up by ``rollup`` alone.
+
+    ``scope`` tells what the sums are over: the whole stretch; its newest window; or those of the stretch's calls whose
+    rows are deleted, which are part of the whole and what a rebuild begins from.
+    """
+
+    class Scope(models.TextChoices):
+        """See the class."""
+
+        STRETCH = "stretch"
+        WINDOW = "window"
+        DELETED = "deleted"
+
+    rollout = models.CharField(max_length=100)
+    run = models.PositiveIntegerField()
+    stretch = models.PositiveIntegerField()
+    scope = models.CharField(max_length=10, choices=Scope)
+    arm = models.CharField(max_length=10, choices=Arm)
+    cluster = models.PositiveSmallIntegerField()
+    sums = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout", "run", "stretch", "scope", "arm", "cluster"], name="one_sum_of_a_cluster"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.stretch} {self.scope} {self.arm} {self.cluster}"
+
+
+class FirstSeen(models.Model):
+    """A person's first request in a run: each is counted once, where they were first."""
+
+    rollout = models.CharField(max_length=100)
+    run = models.PositiveIntegerField()
+    person = models.BigIntegerField(help_text="See sums.person_of.")
+    arm = models.CharField(max_length=10, choices=Arm)
+    stretch = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["rollout", "run", "person"], name="first_seen_once")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.run} {self.person}"
+
+
+class LastSeen(models.Model):
+    """The newest slice of five minutes in which a person asked something in an arm."""
+
+    rollout = models.CharField(max_length=100)
+    arm = models.CharField(max_length=10, choices=Arm)
+    person = models.BigIntegerField(help_text="See sums.person_of.")
+    start = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["rollout", "arm", "person"], name="last_seen_once")]
+        indexes = [models.Index(fields=["start"], name="last_seen_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.arm} {self.person}"
+
+
+class CallTotal(models.Model):
+    """All calls of one kind ever, for counters that only rise: see ``totals.Total``. Kept up by ``rollup`` alone.
+
+    ``deleted`` rows hold the part of the row beside them whose calls are deleted: what a rebuild begins from.
+    """
+
+    rollout = models.CharField(max_length=100)
+    arm = models.CharField(max_length=10)
+    reason = models.CharField(max_length=20)
+    surface = models.CharField(max_length=20)
+    provider = models.CharField(max_length=50)
+    requested_model = models.CharField(max_length=100)
+    served_model = models.CharField(max_length=100)
+    upstream_model = models.CharField(max_length=200)
+    outcome = models.CharField(max_length=10)
+    error_class = models.CharField(max_length=50)
+    deleted = models.BooleanField(default=False)
+    sums = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "rollout",
+                    "arm",
+                    "reason",
+                    "surface",
+                    "provider",
+                    "requested_model",
+                    "served_model",
+                    "upstream_model",
+                    "outcome",
+                    "error_class",
+                    "deleted",
+                ],
+                name="one_total_of_a_kind",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.arm} {self.served_model} {self.outcome}"
+
+
+class RollupState(models.Model):
+    """How far the roll-ups are; one row, whose lock lets one process at a time write them."""
+
+    rolled_at = models.DateTimeField(null=True, help_text="When nothing was left to roll up.")
+    horizon = models.DateTimeField(null=True, help_text="Calls that started before it are deleted.")
+    paused_until = models.DateTimeField(null=True, help_text="A rebuild is at work, and was alive two minutes before.")
+
+    def __str__(self) -> str:
+        return f"{self.rolled_at}"

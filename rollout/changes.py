@@ -31,6 +31,13 @@ _PLAIN = (
     "min_cost_reduction",
     "max_error_increase",
     "min_sample",
+    "latency_measure",
+    "latency_margin",
+    "p95_measure",
+    "p95_margin",
+    "satisfaction_margin",
+    "cost_goal",
+    "watch_only",
 )
 _MANY = ("users", "groups")
 FIELDS = ("enabled", "forced", "percent", *_PLAIN, *_MANY, "stages", "rerandomise")
@@ -125,6 +132,7 @@ def change_rollout(
         if not diff:
             transaction.set_rollback(True)
         else:
+            _advance(rollout, diff)
             _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
     return get_rollout(name)
 
@@ -211,6 +219,16 @@ def _apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
             getattr(rollout, field).set(changes[field])
     if "stages" in changes:
         _set_stages(rollout, changes["stages"])
+
+
+def _advance(rollout: Rollout, diff: Mapping[str, Sequence[Any]]) -> None:
+    """Another share begins a stretch; a start, or people dealt anew, begins a run, where older figures don't count."""
+    if not {"enabled", "forced", "percent", "salt"} & diff.keys():
+        return
+    rollout.stretch += 1
+    if "salt" in diff or diff.get("enabled") == [False, True]:
+        rollout.run += 1
+    rollout.save(update_fields=["run", "stretch"])
 
 
 def _record(rollout: Rollout, diff: dict[str, Any], *, actor: Actor, why: str, at: datetime) -> None:

@@ -20,6 +20,13 @@ def new_salt() -> str:
     return secrets.token_hex(8)
 
 
+class LatencyMeasure(models.TextChoices):
+    """Which latency a criterion looks at."""
+
+    TTFT = "ttft", _("Time to first token")
+    LATENCY = "latency", _("Whole answer")
+
+
 class Rollout(AbstractUserFlag):
     """Moves people from the baseline model key to the candidate model key.
 
@@ -50,6 +57,18 @@ class Rollout(AbstractUserFlag):
         help_text=_("Fixes who is in at which percentage. Changing it assigns everyone anew."),
     )
     version = models.PositiveIntegerField(_("version"), default=1, editable=False)
+    run = models.PositiveIntegerField(
+        _("run"),
+        default=1,
+        editable=False,
+        help_text=_("Counts the starts. What was measured before a start decides nothing after it."),
+    )
+    stretch = models.PositiveIntegerField(
+        _("stretch"),
+        default=1,
+        editable=False,
+        help_text=_("Counts the stretches of one percentage and configuration, over all runs."),
+    )
 
     latency_target_ms = models.PositiveIntegerField(
         _("latency target (ms)"),
@@ -57,25 +76,69 @@ class Rollout(AbstractUserFlag):
         validators=[MinValueValidator(1)],
         help_text=_("Time to first token to stay within where the baseline has no traffic to compare with."),
     )
+    latency_measure = models.CharField(
+        _("what latency is"), max_length=10, choices=LatencyMeasure, default=LatencyMeasure.TTFT
+    )
+    latency_margin = models.DecimalField(
+        _("latency margin (%)"),
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal(10),
+        validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(Decimal(500))],
+        help_text=_("By how much the candidate's typical latency may be above the baseline's."),
+    )
+    p95_measure = models.CharField(
+        _("what p95 latency is"), max_length=10, choices=LatencyMeasure, default=LatencyMeasure.TTFT
+    )
+    p95_margin = models.DecimalField(
+        _("p95 latency margin (%)"),
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal(15),
+        validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(Decimal(500))],
+        help_text=_("By how much the candidate's slowest twentieth may be above the baseline's."),
+    )
+    satisfaction_margin = models.DecimalField(
+        _("satisfaction margin (points of 5)"),
+        max_digits=4,
+        decimal_places=2,
+        default=Decimal("0.2"),
+        validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(Decimal(4))],
+        help_text=_("By how much the candidate's mean rating may be below the baseline's."),
+    )
     min_cost_reduction = models.DecimalField(
         _("minimum cost reduction (%)"),
         max_digits=5,
         decimal_places=2,
         default=Decimal(20),
-        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(100))],
+        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal("99.99"))],
     )
     max_error_increase = models.DecimalField(
         _("maximum error increase (points)"),
         max_digits=5,
         decimal_places=2,
         default=Decimal(2),
-        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(100))],
+        validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(Decimal(100))],
     )
     min_sample = models.PositiveIntegerField(
         _("minimum sample"),
         default=100,
-        validators=[MinValueValidator(1)],
-        help_text=_("Requests that each arm needs before anything is decided."),
+        validators=[MinValueValidator(50)],
+        help_text=_("Requests that each arm needs before anything is decided; 50 at least."),
+    )
+    cost_goal = models.DecimalField(
+        _("cost goal (%)"),
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal(75),
+        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(100))],
+        help_text=_("The saving that is hoped for. Shown, and decides nothing."),
+    )
+    watch_only = models.JSONField(
+        _("watch only"),
+        default=list,
+        blank=True,
+        help_text=_("Criteria that are measured and shown, and decide nothing."),
     )
 
     class Meta:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
-from metrics.services import ArmHealth
+from metrics.health import ArmHealth
 from rollout.changes import ChangeRefused, parse_percent
 from rollout.decisions import Criterion
 from rollout.services import Status
@@ -57,7 +57,7 @@ class ArmSerializer(serializers.Serializer[ArmHealth]):
     """One arm's figures. Requests are first attempts; money and tokens count every attempt."""
 
     requests = serializers.IntegerField()
-    people = serializers.IntegerField()
+    people = serializers.IntegerField(allow_null=True)
     judged = serializers.IntegerField(help_text="Requests that ended and were not cancelled.")
     failed = _count("errors")
     outcomes = serializers.DictField(child=serializers.IntegerField())
@@ -65,15 +65,23 @@ class ArmSerializer(serializers.Serializer[ArmHealth]):
     errorPercent = _number("error_percent")
     ttftMeanMs = _number("ttft_mean_ms")
     latencyMeanMs = _number("latency_mean_ms")
+    ttftP50Ms = _number("ttft_p50_ms")
+    ttftP95Ms = _number("ttft_p95_ms")
+    ttftP99Ms = _number("ttft_p99_ms")
+    latencyP50Ms = _number("latency_p50_ms")
+    latencyP95Ms = _number("latency_p95_ms")
+    latencyP99Ms = _number("latency_p99_ms")
     inputTokens = _count("input_tokens")
     outputTokens = _count("output_tokens")
-    costUsd = _number("known_cost_usd")
-    baselineCostUsd = _number("known_baseline_cost_usd")
+    costUsd = _number("cost_usd")
+    baselineCostUsd = _number("baseline_cost_usd")
     savedUsd = _number("saved_usd")
     savedPercent = _number("saved_percent")
     costUnknown = _count("cost_unknown")
     ratings = serializers.IntegerField()
     ratingMean = _number("rating_mean")
+    ratingsByStar = serializers.DictField(child=serializers.IntegerField(), source="ratings_by_star")
+    errorsByClass = serializers.DictField(child=serializers.IntegerField(), source="errors_by_class")
 
 
 class CriterionSerializer(serializers.Serializer[Criterion]):
@@ -100,6 +108,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     timeWindowHours = _count("hours")
     since = _moment("health.since")
     until = _moment("health.until")
+    asOf = serializers.DateTimeField(
+        source="health.as_of", default_timezone=UTC, allow_null=True, help_text="What had ended by then is counted."
+    )
     rollout = _text("rollout.name")
     baseline = _text("rollout.baseline")
     candidate = _text("rollout.candidate")

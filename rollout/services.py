@@ -14,8 +14,8 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from metrics import services as metrics_services
-from metrics.services import ArmHealth, Health
+from metrics import reading
+from metrics.health import ArmHealth, Health
 from rollout import words
 from rollout.bucketing import ArmName, Reason, assign
 from rollout.changes import get_rollout
@@ -40,6 +40,8 @@ class Route:
     arm: ArmName | str
     reason: Reason
     percent: Decimal | None
+    run: int
+    stretch: int
 
 
 def route(*, requested_model: str, unit: str, user: Any = None, language: str = "") -> Route:
@@ -58,6 +60,8 @@ def route(*, requested_model: str, unit: str, user: Any = None, language: str = 
             arm="",
             reason="not_in_rollout",
             percent=None,
+            run=0,
+            stretch=0,
         )
     assignment = assign(
         rollout=rollout.name,
@@ -76,6 +80,8 @@ def route(*, requested_model: str, unit: str, user: Any = None, language: str = 
         arm=assignment.arm,
         reason=assignment.reason,
         percent=rollout.percent,
+        run=rollout.run,
+        stretch=rollout.stretch,
     )
 
 
@@ -195,8 +201,7 @@ def parse_hours(given: str) -> int:
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     """How the rollout stands over the ``hours`` (1 to 720) before ``now``. Raises RolloutNotFound."""
     rollout = get_rollout(name)
-    # A call that starts while we look belongs to the window too.
-    health = metrics_services.health(rollout=name, since=now - timedelta(hours=hours), until=now + timedelta(seconds=1))
+    health = reading.health(rollout=name, since=now - timedelta(hours=hours), until=now)
     return Status(
         rollout=rollout,
         stages=list(rollout.stages.order_by("position")),

@@ -6,12 +6,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Count, Sum
 from django.utils import timezone
+from metrics.reports import build_daily_report
 
 from chat.demo import AlreadySeeded, delete_demo, seed_demo
 from chat.models import Conversation, Message, User
 from metrics.models import DailyReport, ModelCall
 from metrics.pricing import Usage, cost_usd
-from metrics.reports import build_daily_report
 from metrics.services import health
 from rollout.bucketing import in_candidate
 from rollout.changes import Actor, change_rollout, get_rollout

@@ -50,6 +50,9 @@ class ModelCallFactory(factory.django.DjangoModelFactory[ModelCall]):
     arm = "baseline"
     reason = "percentage"
     percent = Decimal(5)
+    run = 1
+    stretch = 1
+    provider = "openai"
     unit = factory.Sequence(lambda n: f"{n:032x}")
     requested_model = "chat-model"
     assigned_model = "chat-model"

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from metrics.reports import build_daily_report
 
 from metrics.models import DailyReport
-from metrics.reports import build_daily_report
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW, ModelCallFactory
 

@@ -1,0 +1,266 @@
+"""Keeps the roll-ups up: takes ended calls that wait, adds them to the sums, marks them as counted. Exactly once.
+
+Each batch is one transaction under one lock: a worker that is killed leaves nothing behind, a second one finds nothing
+to do, a call that ends late is simply taken late. Part of metrics' services; is told the time.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import Q
+
+from metrics.fold import (
+    CallRow,
+    ClusterKey,
+    First,
+    Fold,
+    NewestWindow,
+    PersonInArm,
+    PersonInRun,
+    SliceKey,
+    coarser,
+)
+from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
+from metrics.slices import Grain
+from metrics.sums import DECIDING_REASON, ClusterSums, Sums
+from metrics.totals import Total, TotalKey
+
+BATCH = 2000
+# As long as there is traffic, evidence starts anew each time this many requests have come.
+WINDOW_REQUESTS = 2000
+WINDOW = ClusterSum.Scope.WINDOW.value
+
+
+def roll_up(*, now: datetime, batches: int | None = None) -> int:
+    """Add what waits to the roll-ups, at most ``batches`` of 2,000 calls. Returns how many calls that were.
+
+    Does nothing while another process does it. What is read from the roll-ups then stands as of ``now``, once
+    nothing waits any more.
+    """
+    done = 0
+    while batches is None or batches > 0:
+        taken = _roll_up_batch(now)
+        done += taken
+        if taken < BATCH:
+            break
+        batches = None if batches is None else batches - 1
+    return done
+
+
+def lock_state() -> RollupState | None:
+    """The one row whose lock lets write roll-ups, inside a transaction; ``None`` while another process holds it."""
+    RollupState.objects.get_or_create(pk=1)
+    return RollupState.objects.select_for_update(skip_locked=True).filter(pk=1).first()
+
+
+def rows(calls: "models.QuerySet[ModelCall]") -> list[CallRow]:
+    """Calls as the fold takes them."""
+    return [CallRow(*values) for values in calls.values_list(*CallRow._fields)]
+
+
+def newest_windows() -> dict[tuple[str, int], NewestWindow]:
+    """The newest window of each run."""
+    return {
+        (window.rollout, window.run): NewestWindow(stretch=window.stretch, starts_at=window.starts_at)
+        for window in Window.objects.order_by("number")
+    }
+
+
+def store(fold: Fold) -> None:
+    """Add a fold's deltas to what is stored, inside the caller's transaction and lock."""
+    _see_first(fold)
+    _see_last(fold)
+    _add_slices(fold.slices)
+    _add_clusters(fold.clusters)
+    _add_totals(fold.totals)
+
+
+def _roll_up_batch(now: datetime) -> int:
+    with transaction.atomic():
+        state = lock_state()
+        if state is None or (state.paused_until is not None and state.paused_until > now):
+            return 0
+        # Locked: a rating that comes now waits, and makes its call pending again.
+        waiting = ModelCall.objects.select_for_update().filter(pending=True, ended_at__isnull=False)
+        calls = rows(waiting.order_by("ended_at")[:BATCH])
+        if calls:
+            new = [call for call in calls if not call.counted]
+            _open_windows(new)
+            fold = Fold(windows=newest_windows())
+            fold.add(new)
+            fold.rerate(call for call in calls if call.counted)
+            store(fold)
+            _mark_counted(calls)
+            _close_full_windows(fold, now)
+        if len(calls) < BATCH:
+            state.rolled_at = now
+            state.save(update_fields=["rolled_at"])
+    return len(calls)
+
+
+def _mark_counted(calls: Sequence[CallRow]) -> None:
+    by_rating = defaultdict(list)
+    for call in calls:
+        by_rating[call.rating].append(call.id)
+    for rating, ids in by_rating.items():
+        ModelCall.objects.filter(id__in=ids).update(pending=False, counted=True, counted_rating=rating)
+
+
+# --- windows --------------------------------------------------------------------------------
+
+
+def _open_windows(calls: Iterable[CallRow]) -> None:
+    """A stretch's first call begins a window of its own."""
+    stretches = {
+        (call.rollout, call.run, call.stretch): call.percent
+        for call in calls
+        if call.rollout and call.reason == DECIDING_REASON
+    }
+    for (rollout, run, stretch), percent in sorted(stretches.items()):
+        if not Window.objects.filter(rollout=rollout, run=run, stretch=stretch).exists():
+            _begin_window(rollout, run, stretch=stretch, percent=percent, starts_at=None)
+
+
+def _begin_window(rollout: str, run: int, **of_window: Any) -> None:
+    number = Window.objects.filter(rollout=rollout, run=run).count()
+    Window.objects.create(rollout=rollout, run=run, number=number, **of_window)
+    ClusterSum.objects.filter(rollout=rollout, run=run, scope=WINDOW).delete()
+
+
+def _close_full_windows(fold: Fold, now: datetime) -> None:
+    for rollout, run in {(key.rollout, key.run) for key in fold.clusters if key.scope == WINDOW}:
+        window = ClusterSum.objects.filter(rollout=rollout, run=run, scope=WINDOW)
+        if sum(sums.get("n", 0) for sums in window.values_list("sums", flat=True)) >= WINDOW_REQUESTS:
+            newest = Window.objects.filter(rollout=rollout, run=run).latest("number")
+            _begin_window(rollout, run, stretch=newest.stretch, percent=newest.percent, starts_at=now)
+
+
+# --- people ---------------------------------------------------------------------------------
+
+
+def _see_first(fold: Fold) -> None:
+    known = {
+        PersonInRun(row.rollout, row.run, row.person): First(row.started_at, row.stretch, row.arm)
+        for row in FirstSeen.objects.filter(
+            rollout__in={key.rollout for key in fold.first}, person__in={key.person for key in fold.first}
+        )
+    }
+    moved = {key: first for key, first in fold.first.items() if key not in known or first < known[key]}
+    for key, first in moved.items():
+        fold.move_first(key, old=known.get(key), new=first)
+    save_first(moved)
+
+
+def save_first(people: Mapping[PersonInRun, First]) -> None:
+    """Write people's first requests."""
+    FirstSeen.objects.bulk_create(
+        (FirstSeen(**key._asdict(), **first._asdict()) for key, first in people.items()),
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=["rollout", "run", "person"],
+        update_fields=["arm", "stretch", "started_at"],
+    )
+
+
+def _see_last(fold: Fold) -> None:
+    known = {
+        PersonInArm(row.rollout, row.arm, row.person): row.start
+        for row in LastSeen.objects.filter(
+            rollout__in={key.rollout for key in fold.last}, person__in={key.person for key in fold.last}
+        )
+    }
+    moved = {key: start for key, start in fold.last.items() if key not in known or start > known[key]}
+    for key, start in moved.items():
+        fold.move_last(key, old=known.get(key), new=start)
+    save_last(moved)
+
+
+def save_last(people: Mapping[PersonInArm, datetime]) -> None:
+    """Write people's newest slices."""
+    LastSeen.objects.bulk_create(
+        (LastSeen(**key._asdict(), start=start) for key, start in people.items()),
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=["rollout", "arm", "person"],
+        update_fields=["start"],
+    )
+
+
+# --- sums -----------------------------------------------------------------------------------
+
+
+def _add_slices(fives: Mapping[SliceKey, Sums]) -> None:
+    deltas = {**fives, **coarser(fives, Grain.HOUR), **coarser(fives, Grain.DAY)}
+    wanted = Q()
+    for grain in Grain:
+        starts = {key.start for key in deltas if key.grain == grain}
+        wanted |= Q(grain=grain, start__in=starts)
+    stored = Slice.objects.filter(wanted, rollout__in={key.rollout for key in deltas}) if deltas else ()
+    for row in stored:
+        key = SliceKey(row.rollout, row.grain, row.start, row.arm, row.reason)
+        if key in deltas:
+            deltas[key].merge(Sums.from_json(row.sums))
+    save_slices(deltas)
+
+
+def save_slices(slices: Mapping[SliceKey, Sums]) -> None:
+    """Write slices' sums; who was there is then to be counted again."""
+    _save(Slice, slices, SliceKey._fields, also={"people": None})
+
+
+def _add_clusters(deltas: Mapping[ClusterKey, ClusterSums]) -> None:
+    for rollout, run, stretch in {(key.rollout, key.run, key.stretch) for key in deltas}:
+        for row in ClusterSum.objects.filter(rollout=rollout, run=run, stretch=stretch):
+            key = ClusterKey(rollout, run, stretch, row.scope, row.arm, row.cluster)
+            if key in deltas:
+                deltas[key].merge(ClusterSums.from_json(row.sums))
+    save_clusters(deltas)
+
+
+def save_clusters(clusters: Mapping[ClusterKey, ClusterSums]) -> None:
+    """Write clusters' sums."""
+    _save(ClusterSum, clusters, ClusterKey._fields)
+
+
+def _add_totals(deltas: Mapping[TotalKey, Total], *, deleted: bool = False) -> None:
+    for row in CallTotal.objects.filter(rollout__in={key.rollout for key in deltas}, deleted=deleted):
+        key = TotalKey(**{name: getattr(row, name) for name in TotalKey._fields})
+        if key in deltas:
+            deltas[key].merge(Total.from_json(row.sums))
+    save_totals(deltas, deleted=deleted)
+
+
+def save_totals(totals: Mapping[TotalKey, Total], *, deleted: bool = False) -> None:
+    """Write totals."""
+    _save(CallTotal, totals, TotalKey._fields, key_also={"deleted": deleted})
+
+
+def add_deleted(fold: Fold) -> None:
+    """Keep what a rebuild begins from: the sums of calls whose rows are about to be deleted."""
+    whole = {key: sums for key, sums in fold.clusters.items() if key.scope == ClusterSum.Scope.STRETCH}
+    _add_clusters({key._replace(scope=ClusterSum.Scope.DELETED.value): sums for key, sums in whole.items()})
+    _add_totals(fold.totals, deleted=True)
+
+
+def _save(
+    model: type[models.Model],
+    sums: Mapping[Any, Any],
+    names: Sequence[str],
+    *,
+    key_also: Mapping[str, Any] | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> None:
+    key_also, also = key_also or {}, also or {}
+    model._default_manager.bulk_create(
+        (
+            model(**dict(zip(names, key, strict=True)), **key_also, **also, sums=value.to_json())
+            for key, value in sums.items()
+        ),
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=[*names, *key_also],
+        update_fields=["sums", *also],
+    )

@@ -38,11 +38,14 @@ def rebuild_rollups(*, clock: Callable[[], datetime]) -> int:
     horizon = pause.begin()
     last = _last_seen()
     fold = Fold(windows=newest_windows())
-    done = 0
+    done, empty_from = 0, horizon
     for day, calls in _days(pause):
         done += _fold_day(fold, day, calls, pause, horizon=horizon, last=last)
+        Slice.objects.filter(start__gte=empty_from, start__lt=day).delete()
+        empty_from = max(empty_from, day + Grain.DAY.length)
     with transaction.atomic():
         pause.end()
+        Slice.objects.filter(start__gte=empty_from).delete()
         _replace_people(fold, last, horizon)
         _replace_clusters(fold)
         _replace_totals(fold)

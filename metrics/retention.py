@@ -6,7 +6,7 @@ from django.db import transaction
 
 from metrics.fold import Fold
 from metrics.models import LastSeen, ModelCall, RollupState, Slice
-from metrics.rollup import BATCH, add_deleted, rows
+from metrics.rollup import BATCH, add_deleted, newest_windows, rows
 from metrics.slices import Grain, floor
 
 
@@ -38,7 +38,7 @@ def _delete_batch(horizon: datetime) -> int | None:
             state.horizon = horizon
             state.save(update_fields=["horizon"])
         calls = rows(ModelCall.objects.filter(counted=True, pending=False, started_at__lt=horizon)[:BATCH])
-        fold = Fold(windows={})
+        fold = Fold(windows=newest_windows())
         fold.add(calls)
         add_deleted(fold)
         ModelCall.objects.filter(id__in=[call.id for call in calls]).delete()

@@ -239,9 +239,18 @@ def save_totals(totals: Mapping[TotalKey, Total], *, deleted: bool = False) -> N
 
 
 def add_deleted(fold: Fold) -> None:
-    """Keep what a rebuild begins from: the sums of calls whose rows are about to be deleted."""
-    whole = {key: sums for key, sums in fold.clusters.items() if key.scope == ClusterSum.Scope.STRETCH}
-    _add_clusters({key._replace(scope=ClusterSum.Scope.DELETED.value): sums for key, sums in whole.items()})
+    """Keep what a rebuild begins from: the sums of calls whose rows are about to be deleted.
+
+    A window holds calls that are there: those that go leave it.
+    """
+    deltas: dict[ClusterKey, ClusterSums] = {}
+    for key, sums in fold.clusters.items():
+        if key.scope == WINDOW:
+            deltas[key] = ClusterSums()
+            deltas[key].merge(sums, -1)
+        else:
+            deltas[key._replace(scope=ClusterSum.Scope.DELETED.value)] = sums
+    _add_clusters(deltas)
     _add_totals(fold.totals, deleted=True)
 
 

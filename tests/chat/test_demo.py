@@ -1,18 +1,20 @@
 import io
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.models import Count, Sum
+from django.db.models import Count
 from django.utils import timezone
-from metrics.reports import build_daily_report
 
 from chat.demo import AlreadySeeded, delete_demo, seed_demo
 from chat.models import Conversation, Message, User
-from metrics.models import DailyReport, ModelCall
+from metrics.models import ClusterSum, ModelCall, Slice
 from metrics.pricing import Usage, cost_usd
-from metrics.services import health
+from metrics.reading import health, series
+from metrics.rollup import roll_up
+from metrics.slices import Grain
 from rollout.bucketing import in_candidate
 from rollout.changes import Actor, change_rollout, get_rollout
 from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory
@@ -72,18 +74,18 @@ def test_every_call_has_ended_and_costs_what_its_tokens_cost():
 
 
 @pytest.mark.django_db
-def test_each_day_has_its_report_and_the_reports_add_up_to_the_calls():
+def test_what_was_made_is_rolled_up_day_by_day():
     seed()
 
     first = ModelCall.objects.filter(attempt=1)
-    days = {row.started_at.date() for row in first}
-    assert (
-        set(DailyReport.objects.values_list("day", flat=True)) == days == {date(2026, 3, n) for n in (15, 16, 17, 18)}
-    )
+    days = series(rollout=ROLLOUT, since=NOW - timedelta(days=3), until=NOW, grain=Grain.DAY)
+    assert [point.start.date() for point in days] == [date(2026, 3, n) for n in (15, 16, 17, 18)]
     for arm in ("baseline", "candidate"):
-        reports = DailyReport.objects.filter(arm=arm).aggregate(requests=Sum("requests"), ratings=Sum("ratings"))
         counts = first.filter(arm=arm).aggregate(requests=Count("id"), ratings=Count("rating"))
-        assert reports == counts
+        assert counts == {
+            "requests": sum(getattr(point, arm).requests for point in days),
+            "ratings": sum(getattr(point, arm).ratings for point in days),
+        }
 
 
 @pytest.mark.django_db
@@ -149,7 +151,7 @@ def test_calls_that_are_left_of_earlier_demo_data_count_as_demo_data():
 def test_the_same_seed_makes_the_same_history():
     seed()
     first = list(ModelCall.objects.order_by("started_at").values_list("answer_id", "unit", "started_at", "ttft_ms"))
-    delete_demo(now=NOW)
+    delete_demo(clock=lambda: NOW)
     seed()
 
     again = list(ModelCall.objects.order_by("started_at").values_list("answer_id", "unit", "started_at", "ttft_ms"))
@@ -177,21 +179,26 @@ def test_deleting_removes_all_of_it_and_leaves_real_data_as_it_was():
         ended_at=NOW,
         ttft_ms=120,
     )
-    yesterday = (NOW - timedelta(days=1)).date()
-    build_daily_report(yesterday, now=NOW)
-    before = list(DailyReport.objects.order_by("arm").values("day", "arm", "requests", "outcomes", "ttft_mean_ms"))
+    roll_up(now=NOW)
+    before = sums()
     calls = seed()
 
-    gone = delete_demo(now=NOW)
+    gone = delete_demo(clock=lambda: NOW)
 
-    assert (gone.calls, gone.people, gone.days) == (calls, 40, 4)
+    assert (gone.calls, gone.people) == (calls, 40)
     assert gone.conversations > 0
     assert list(User.objects.all()) == [person]
     assert list(Conversation.objects.all()) == [chat]
     assert Message.objects.count() == 1
     assert list(ModelCall.objects.all()) == [real]
-    after = list(DailyReport.objects.order_by("arm").values("day", "arm", "requests", "outcomes", "ttft_mean_ms"))
-    assert after == before
+    assert sums() == before
+
+
+def sums() -> list[dict[str, Any]]:
+    return [
+        *Slice.objects.order_by("grain").values("grain", "start", "arm", "sums"),
+        *ClusterSum.objects.order_by("cluster").values("scope", "arm", "cluster", "sums"),
+    ]
 
 
 # --- The commands -----------------------------------------------------------------------------
@@ -213,9 +220,9 @@ def test_the_commands_say_what_they_made_and_what_they_removed():
     assert run("seed_demo").startswith("There is demo data already")
     assert ModelCall.objects.count() == calls
     conversations = Conversation.objects.count()
-    told = f"Removed 10 demo people, {conversations} conversations and {calls} calls; built the reports of"
-    assert run("delete_demo").startswith(told)
-    assert (User.objects.count(), ModelCall.objects.count(), DailyReport.objects.count()) == (0, 0, 0)
+    told = f"Removed 10 demo people, {conversations} conversations and {calls} calls.\n"
+    assert run("delete_demo") == told
+    assert (User.objects.count(), ModelCall.objects.count(), Slice.objects.count()) == (0, 0, 0)
     assert run("delete_demo").startswith("Removed 0 demo people, 0 conversations and 0 calls")
 
 

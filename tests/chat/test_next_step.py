@@ -29,6 +29,8 @@ ROUTE = Route(
     arm="candidate",
     reason="percentage",
     percent=Decimal(5),
+    run=1,
+    stretch=1,
 )
 
 

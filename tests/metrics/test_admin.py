@@ -2,16 +2,13 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from metrics.reports import build_daily_report
 
-from metrics.models import DailyReport
 from tests.chat.factories import UserFactory
-from tests.metrics.factories import NOW, ModelCallFactory
+from tests.metrics.factories import ModelCallFactory
 
 pytestmark = pytest.mark.django_db
 
 CALLS = "/admin/metrics/modelcall/"
-REPORTS = "/admin/metrics/dailyreport/"
 
 
 @pytest.fixture
@@ -50,14 +47,12 @@ def test_a_call_is_found_by_its_unit_and_its_ids_and_nothing_breaks_on_anything_
         assert listed(admin, {"q": term}) in (0, 2)
 
 
-def test_a_call_and_a_report_can_be_looked_at_and_not_touched(admin):
+def test_a_call_can_be_looked_at_and_not_touched(admin):
     call = ModelCallFactory(candidate=True)
-    build_daily_report(NOW.date(), now=NOW)
 
-    for path, key in ((CALLS, call.pk), (REPORTS, DailyReport.objects.values_list("pk", flat=True)[0])):
-        assert admin.get(path).status_code == 200
-        assert admin.get(f"{path}{key}/change/").status_code == 200
-        assert admin.post(f"{path}{key}/change/", {"arm": "baseline"}).status_code == 403
-        assert admin.post(f"{path}{key}/delete/", {"post": "yes"}).status_code == 403
-        assert admin.get(f"{path}add/").status_code == 403
-        assert b"delete_selected" not in admin.get(path).content
+    assert admin.get(CALLS).status_code == 200
+    assert admin.get(f"{CALLS}{call.pk}/change/").status_code == 200
+    assert admin.post(f"{CALLS}{call.pk}/change/", {"arm": "baseline"}).status_code == 403
+    assert admin.post(f"{CALLS}{call.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert admin.get(f"{CALLS}add/").status_code == 403
+    assert b"delete_selected" not in admin.get(CALLS).content

@@ -1,17 +1,32 @@
-from datetime import timedelta
+"""The roll-ups: exactly once, whatever happens, and the same when made anew."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from metrics import reading, services
 from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
 from metrics.people import count_people
-from metrics.rebuild import rebuild_rollups
-from metrics.rollup import roll_up
+from metrics.rebuild import PAUSE, RebuildRefused, rebuild_rollups
+from metrics.retention import delete_old_calls
+from metrics.rollup import WINDOW_REQUESTS, roll_up
+from metrics.slices import Grain
+from metrics.sums import ERROR_OUTCOMES
 from tests.metrics.factories import NOW, ModelCallFactory
-
-pytestmark = pytest.mark.django_db
 
 NAME = "gemini-flash-lite"
 TABLES = (Slice, ClusterSum, CallTotal, FirstSeen, LastSeen, Window)
@@ -29,6 +44,31 @@ def stored() -> dict[str, list[Any]]:
     }
 
 
+def rebuilt() -> dict[str, list[Any]]:
+    rebuild_rollups(clock=lambda: NOW)
+    count_people(now=NOW)
+    return stored()
+
+
+def mixed(n: int, **changes: Any) -> list[ModelCall]:
+    """Calls of seven people in both arms over a day and a half, good and bad, rated and not."""
+    return [
+        ModelCallFactory(
+            **{
+                "candidate": number % 3 == 0,
+                "unit": f"u{number % 7}",
+                "started_at": NOW - timedelta(minutes=number * 47 + 1),
+                "rating": number % 6 or None,
+                "ttft_ms": 100 + 13 * number,
+                "outcome": ("ok", "ok", "error", "cancelled")[number % 4],
+                **changes,
+            }
+        )
+        for number in range(n)
+    ]
+
+
+@pytest.mark.django_db
 def test_all_that_waits_is_counted_once():
     ModelCallFactory.create_batch(3, candidate=True)
 
@@ -38,20 +78,346 @@ def test_all_that_waits_is_counted_once():
     assert (found.candidate.requests, found.candidate.people, found.as_of) == (3, 3, NOW)
 
 
+@pytest.mark.django_db
 def test_a_rebuild_gives_the_same_to_the_last_digit():
-    for number in range(30):
-        ModelCallFactory(
-            candidate=number % 3 == 0,
-            unit=f"u{number % 7}",
-            started_at=NOW - timedelta(minutes=number * 47),
-            rating=number % 6 or None,
-            ttft_ms=100 + number,
-        )
+    mixed(40)
+    ModelCallFactory(rollout="", arm="", reason="not_in_rollout", run=0, stretch=0)
+    ModelCallFactory(reason="tester", candidate=True)
     roll_up(now=NOW)
     count_people(now=NOW)
     before = stored()
+    assert all(before.values())
 
-    assert rebuild_rollups(clock=lambda: NOW) == 30
+    assert rebuilt() == before
+
+
+@pytest.mark.django_db
+def test_a_rebuild_leaves_out_what_is_not_counted_yet_and_the_next_roll_up_brings_it():
+    mixed(10)
+    roll_up(now=NOW)
+    before = stored()
+    late = ModelCallFactory(rating=3)
+    services.rate(ModelCall.objects.exclude(pk=late.pk).earliest("started_at").answer_id, 1)
+
+    rebuild_rollups(clock=lambda: NOW)
+    assert stored() == before
+
+    assert roll_up(now=NOW) == 2
+    count_people(now=NOW)
+    after = stored()
+    assert after != before
+    assert rebuilt() == after
+
+
+@pytest.mark.django_db
+def test_a_call_that_ends_late_is_counted_where_it_began():
+    call = ModelCallFactory(running=True, unit="ada", started_at=NOW - timedelta(hours=3))
+    ModelCallFactory(unit="ada", started_at=NOW - timedelta(hours=1))
+    roll_up(now=NOW)
+    count_people(now=NOW)
+    first = FirstSeen.objects.get()
+    assert first.started_at == NOW - timedelta(hours=1)
+
+    services.close_call(call.pk, services.CallEnd(outcome="ok", ended_at=NOW, ttft_ms=50, latency_ms=99))
+    roll_up(now=NOW)
     count_people(now=NOW)
 
+    hours = reading.series(rollout=NAME, since=NOW - timedelta(hours=4), until=NOW, grain=Grain.HOUR)
+    assert [(point.start, point.baseline.requests, point.baseline.people) for point in hours] == [
+        (NOW - timedelta(hours=3), 1, 1),
+        (NOW - timedelta(hours=1), 1, 1),
+    ]
+    assert FirstSeen.objects.get().started_at == NOW - timedelta(hours=3)
+    found = reading.health(rollout=NAME, since=NOW - timedelta(hours=5), until=NOW)
+    assert (found.baseline.requests, found.baseline.people) == (2, 1)
+
+
+@pytest.mark.django_db
+def test_people_are_counted_once_in_a_window_in_an_arm_and_in_a_run():
+    for minutes in (200, 100, 50, 20, 10):
+        ModelCallFactory(unit="ada", started_at=NOW - timedelta(minutes=minutes))
+    ModelCallFactory(unit="bob", started_at=NOW - timedelta(minutes=100))
+    ModelCallFactory(unit="ada", candidate=True, stretch=2, started_at=NOW - timedelta(minutes=5))
+    roll_up(now=NOW)
+
+    def people(minutes: int) -> tuple[int | None, int | None]:
+        found = reading.health(rollout=NAME, since=NOW - timedelta(minutes=minutes), until=NOW)
+        return found.baseline.people, found.candidate.people
+
+    assert people(240) == (2, 1)
+    assert people(60) == (1, 1)
+    assert people(5) == (0, 1)
+    past = reading.health(rollout=NAME, since=NOW - timedelta(minutes=240), until=NOW - timedelta(minutes=60))
+    assert (past.baseline.people, past.candidate.people) == (2, 0)
+    # Ada moved to the candidate later; where she was first is what the split is judged by.
+    by_arm = Counter()
+    for row in ClusterSum.objects.filter(scope="stretch"):
+        by_arm[row.stretch, row.arm] += row.sums.get("people", 0)
+    assert by_arm == {(1, "baseline"): 2, (2, "candidate"): 0}
+
+
+@pytest.mark.django_db
+def test_a_rating_that_changes_later_is_exchanged():
+    call = ModelCallFactory(candidate=True)
+    roll_up(now=NOW)
+    for rating, mean in ((5, 5), (2, 2), (None, None)):
+        services.rate(call.answer_id, rating)
+        roll_up(now=NOW)
+        found = reading.health(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW)
+        assert found.candidate.rating_mean == mean
+    assert found.candidate.ratings_by_star == {}
+
+
+# --- windows ---
+
+
+@pytest.mark.django_db
+def test_evidence_starts_anew_with_each_stretch_and_each_two_thousand_requests(monkeypatch):
+    monkeypatch.setattr("metrics.rollup.WINDOW_REQUESTS", 20)
+    ModelCallFactory.create_batch(19)
+    roll_up(now=NOW)
+    assert reading.evidence(rollout=NAME, run=1).window_number == 0
+
+    ModelCallFactory.create_batch(2, candidate=True)
+    roll_up(now=NOW)
+    found = reading.evidence(rollout=NAME, run=1)
+    assert (found.window_number, total(found.window)) == (1, 0)
+
+    later = NOW + timedelta(minutes=1)
+    ModelCallFactory.create_batch(3, started_at=later)
+    ModelCallFactory()  # began before the window did
+    roll_up(now=later)
+    found = reading.evidence(rollout=NAME, run=1)
+    assert (found.window_number, total(found.window), [total(stretch) for stretch in found.stretches]) == (1, 3, [25])
+
+    ModelCallFactory.create_batch(4, stretch=2, percent=Decimal(15), started_at=later)
+    roll_up(now=later)
+    found = reading.evidence(rollout=NAME, run=1)
+    assert (found.window_number, total(found.window), [total(stretch) for stretch in found.stretches]) == (
+        2,
+        4,
+        [25, 4],
+    )
+    assert [stretch.percent for stretch in found.stretches] == [5, 15]
+
+    count_people(now=NOW)
+    assert rebuilt() == stored()
+    assert WINDOW_REQUESTS == 2000
+
+
+def total(sums: Any) -> int:
+    return sum(cluster.n for arm in (sums.baseline, sums.candidate) for cluster in arm.values())
+
+
+@pytest.mark.django_db
+def test_a_new_run_knows_nothing_of_the_one_before():
+    ModelCallFactory.create_batch(3, unit="ada")
+    ModelCallFactory(run=2, stretch=2, unit="ada")
+    roll_up(now=NOW)
+
+    found = reading.evidence(rollout=NAME, run=2)
+    assert [(stretch.stretch, total(stretch)) for stretch in found.stretches] == [(2, 1)]
+    assert sum(sums.people for sums in found.stretches[0].baseline.values()) == 1
+
+
+# --- old calls ---
+
+
+@pytest.mark.django_db
+def test_old_calls_go_and_nothing_that_they_add_up_to():
+    calls = mixed(60)
+    ModelCallFactory.create_batch(3, started_at=NOW - timedelta(days=10), unit="gone", rating=2)
+    waiting = ModelCallFactory(running=True, started_at=NOW - timedelta(days=10))
+    roll_up(now=NOW)
+    count_people(now=NOW)
+    before = stored()
+    week = {"rollout": NAME, "since": NOW - timedelta(days=20), "until": NOW}
+    seen = reading.health(**week)
+
+    deleted = delete_old_calls(now=NOW, days=1)
+
+    kept = [call for call in calls if call.started_at >= NOW.replace(hour=0) - timedelta(days=1)]
+    assert deleted == 63 - len(kept) > 3
+    assert set(ModelCall.objects.values_list("pk", flat=True)) == {call.pk for call in kept} | {waiting.pk}
+    after = reading.health(**week)
+    assert (after.baseline.sums, after.candidate.sums) == (seen.baseline.sums, seen.candidate.sums)
+    fine = {"grain": Grain.FIVE_MINUTES.value}
+    assert not Slice.objects.filter(start__lt=NOW - timedelta(days=2), **fine).exists()
+    assert stored()["FirstSeen"] == before["FirstSeen"]
+    remembered = stored()
+
+    assert rebuilt() == remembered
+    assert delete_old_calls(now=NOW, days=1) == 0
+
+
+@pytest.mark.django_db
+def test_a_person_who_comes_back_after_long_counts_in_the_new_window_only():
+    ModelCallFactory(unit="ada", started_at=NOW - timedelta(days=100))
+    roll_up(now=NOW)
+    delete_old_calls(now=NOW, days=90)
+
+    ModelCallFactory(unit="ada")
+    roll_up(now=NOW)
+
+    found = reading.health(rollout=NAME, since=NOW - timedelta(days=90), until=NOW)
+    assert (found.baseline.requests, found.baseline.people) == (1, 1)
+    assert min(row.get("last_seen", 0) for row in Slice.objects.values_list("sums", flat=True)) >= 0
+
+
+# --- pauses and locks ---
+
+
+@pytest.mark.django_db
+def test_roll_ups_wait_for_a_rebuild_that_is_alive_and_not_for_a_dead_one():
+    RollupState.objects.create(pk=1, paused_until=NOW + PAUSE)
+    ModelCallFactory()
+
+    assert roll_up(now=NOW) == 0
+    with pytest.raises(RebuildRefused):
+        rebuild_rollups(clock=lambda: NOW)
+    assert delete_old_calls(now=NOW + timedelta(days=100), days=2) == 0
+
+    assert roll_up(now=NOW + PAUSE) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_count_each_call_once():
+    mixed(60)
+
+    def work(_number: int) -> int:
+        try:
+            return roll_up(now=NOW)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        counted = sum(pool.map(work, range(8)))
+    counted += roll_up(now=NOW)
+
+    assert counted == 60
+    count_people(now=NOW)
+    assert rebuilt() == stored()
+    assert reading.health(rollout=NAME, since=NOW - timedelta(days=3), until=NOW).requests == 60
+
+
+DIES = """
+import os, signal, sys
+from datetime import datetime
+import django
+django.setup()
+from metrics import rollup
+mark = rollup._mark_counted
+def die(calls):
+    mark(calls)
+    os.kill(os.getpid(), signal.SIGKILL)
+rollup._mark_counted = die
+rollup.roll_up(now=datetime.fromisoformat(sys.argv[1]))
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_killed_in_the_middle_of_a_batch_leaves_nothing_half_done():
+    """Killed after all sums and marks are written, before they are committed."""
+    mixed(30)
+    roll_up(now=NOW)
+    mixed(30, rating=None, started_at=NOW - timedelta(minutes=3))
+    before = stored()
+
+    with database_in_environment():
+        dead = subprocess.run([sys.executable, "-c", DIES, NOW.isoformat()], check=False, capture_output=True)
+    assert dead.returncode == -signal.SIGKILL, dead.stderr.decode()
     assert stored() == before
+
+    assert roll_up(now=NOW) == 30
+    count_people(now=NOW)
+    assert reading.health(rollout=NAME, since=NOW - timedelta(days=3), until=NOW).requests == 60
+    assert rebuilt() == stored()
+
+
+@contextmanager
+def database_in_environment() -> Iterator[None]:
+    """A process started now finds the test's database."""
+    named = connection.settings_dict["NAME"]
+    url = (
+        f"sqlite:///{named}"
+        if connection.vendor == "sqlite"
+        else f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{named}"
+    )
+    before = os.environ["DATABASE_URL"]
+    os.environ["DATABASE_URL"] = url
+    try:
+        yield
+    finally:
+        os.environ["DATABASE_URL"] = before
+
+
+# --- any order of anything ---
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("open"), st.integers(0, 4), st.booleans(), st.integers(1, 3000), st.integers(1, 3)),
+        st.tuples(st.just("close"), st.integers(0, 20), st.sampled_from(["ok", "error", "cancelled", "empty"])),
+        st.tuples(st.just("rate"), st.integers(0, 20), st.sampled_from([None, 1, 3, 5])),
+        st.tuples(st.just("roll_up")),
+        st.tuples(st.just("rebuild")),
+        st.tuples(st.just("forget")),
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.django_db
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=ACTIONS)
+def test_totals_never_drift_whatever_happens_in_whatever_order(actions):
+    with transaction.atomic():
+        try:
+            opened: list[ModelCall] = []
+            ever = Counter()
+            for name, *given_values in actions:
+                act(name, given_values, opened, ever)
+            for call in opened:
+                close(call.pk, "ok", ever)
+            roll_up(now=NOW)
+            count_people(now=NOW)
+
+            found = reading.health(rollout=NAME, since=NOW - timedelta(days=4), until=NOW)
+            for arm, health in (("baseline", found.baseline), ("candidate", found.candidate)):
+                assert health.requests == sum(n for (of, _outcome), n in ever.items() if of == arm)
+                assert health.errors == sum(
+                    n for (of, outcome), n in ever.items() if of == arm and outcome in ERROR_OUTCOMES
+                )
+            assert stored() == rebuilt()
+        finally:
+            transaction.set_rollback(True)
+
+
+def act(name: str, values: list[Any], opened: list[ModelCall], ever: "Counter[tuple[str, str]]") -> None:
+    if name == "open":
+        person, candidate, minutes, stretch = values
+        opened.append(
+            ModelCallFactory(
+                running=True,
+                unit=f"u{person}",
+                candidate=candidate,
+                stretch=stretch,
+                started_at=NOW - timedelta(minutes=minutes),
+            )
+        )
+    elif name == "close" and opened:
+        close(opened[values[0] % len(opened)].pk, values[1], ever)
+    elif name == "rate" and opened:
+        services.rate(opened[values[0] % len(opened)].answer_id, values[1])
+    elif name == "roll_up":
+        roll_up(now=NOW)
+    elif name == "rebuild":
+        rebuild_rollups(clock=lambda: NOW)
+    elif name == "forget":
+        delete_old_calls(now=NOW, days=1)
+
+
+def close(call_id: UUID, outcome: str, ever: "Counter[tuple[str, str]]", ended_at: datetime = NOW) -> None:
+    text = {"ttft_ms": 120, "latency_ms": 900} if outcome in ("ok", "cancelled") else {}
+    cost = {"cost_usd": Decimal("0.000123456789"), "baseline_cost_usd": Decimal("0.001")} if text else {}
+    if services.close_call(call_id, services.CallEnd(outcome=outcome, ended_at=ended_at, **text, **cost)):
+        ever[ModelCall.objects.get(pk=call_id).arm, outcome] += 1

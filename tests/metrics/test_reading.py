@@ -1,0 +1,137 @@
+"""What the roll-ups say of an arm."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from metrics import reading
+from metrics.health import ArmHealth, Health
+from metrics.rollup import roll_up
+from tests.metrics.factories import NOW, ModelCallFactory
+
+pytestmark = pytest.mark.django_db
+
+NAME = "gemini-flash-lite"
+
+
+def health() -> Health:
+    roll_up(now=NOW)
+    return reading.health(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW)
+
+
+def test_without_calls_nothing_is_known():
+    found = health()
+
+    assert found.candidate == found.baseline == ArmHealth()
+    assert found.as_of == NOW
+    arm = found.candidate
+    assert (arm.error_percent, arm.ttft_mean_ms, arm.saved_percent) == (None, None, None)
+    assert (arm.saved_usd, arm.cost_usd) == (Decimal(0), Decimal(0))
+    assert (found.requests, found.expected_candidate, found.other) == (0, Decimal(0), {})
+
+
+def test_requests_are_first_attempts_and_money_counts_every_attempt():
+    first = ModelCallFactory(
+        candidate=True, unit="ada", outcome="error", cost_usd=Decimal("0.0001"), baseline_cost_usd=Decimal("0.001")
+    )
+    ModelCallFactory(
+        candidate=True,
+        unit="ada",
+        answer_id=first.answer_id,
+        attempt=2,
+        served_model="chat-model",
+        cost_usd=Decimal("0.002"),
+        baseline_cost_usd=Decimal("0.002"),
+    )
+    ModelCallFactory(candidate=True, unit="ada", cost_usd=Decimal("0.0004"), baseline_cost_usd=Decimal("0.004"))
+
+    arm = health().candidate
+    assert (arm.requests, arm.people, arm.fallbacks) == (2, 1, 1)
+    assert arm.outcomes == {"error": 1, "ok": 1}
+    assert arm.error_percent == 50
+    assert (arm.input_tokens, arm.output_tokens) == (900, 600)
+    assert arm.cost_usd == Decimal("0.0025")
+    assert arm.saved_usd == Decimal("0.0045")
+    assert arm.saved_percent == pytest.approx(100 * 0.0045 / 0.007)
+
+
+def test_a_persons_own_stop_counts_for_nobody_and_a_running_call_is_not_there_yet():
+    for outcome in ("ok", "ok", "error", "timeout", "refused", "empty", "abandoned"):
+        ModelCallFactory(outcome=outcome)
+    ModelCallFactory.create_batch(3, outcome="cancelled")
+    ModelCallFactory(running=True)
+
+    arm = health().baseline
+    assert (arm.requests, arm.judged, arm.errors) == (10, 7, 5)
+    assert arm.error_percent == pytest.approx(500 / 7)
+
+
+def test_latency_is_that_of_calls_that_gave_text():
+    ModelCallFactory(ttft_ms=100, latency_ms=1000)
+    ModelCallFactory(ttft_ms=300, latency_ms=2000)
+    ModelCallFactory(failed=True, latency_ms=60_000)
+
+    arm = health().baseline
+    assert (arm.ttft_n, arm.ttft_mean_ms, arm.latency_mean_ms) == (2, 200, 1500)
+
+
+def test_what_was_answered_at_an_unknown_price_is_counted_and_saves_nothing_that_we_know():
+    ModelCallFactory(candidate=True, cost_usd=None, baseline_cost_usd=Decimal("0.004"))
+    ModelCallFactory(candidate=True, failed=True)
+
+    arm = health().candidate
+    assert arm.cost_unknown == 1
+    assert (arm.cost_usd, arm.saved_usd, arm.saved_percent) == (None, None, None)
+
+    ModelCallFactory(candidate=True)
+
+    arm = health().candidate
+    assert arm.cost_unknown == 1
+    assert arm.cost_usd == Decimal("0.0004")
+    assert arm.saved_usd == Decimal("0.0036")
+    assert arm.saved_percent == 90
+
+
+def test_a_candidate_whose_baseline_has_no_price_saves_nobody_knows_what():
+    ModelCallFactory(candidate=True, baseline_cost_usd=None)
+
+    assert (health().candidate.saved_usd, health().candidate.cost_usd) == (None, Decimal("0.0004"))
+
+
+def test_a_dearer_candidate_saves_less_than_nothing():
+    ModelCallFactory(candidate=True, cost_usd=Decimal("0.006"))
+
+    assert health().candidate.saved_usd == Decimal("-0.002")
+    assert health().candidate.saved_percent == -50
+
+
+def test_only_the_percentage_traffic_enters_the_arms_and_the_rest_is_counted_apart():
+    ModelCallFactory(candidate=True)
+    for reason in ("tester", "manual", "everyone", "everyone"):
+        call = ModelCallFactory(candidate=True, reason=reason)
+    ModelCallFactory(candidate=True, reason="everyone", answer_id=call.answer_id, attempt=2)
+    ModelCallFactory(reason="disabled")
+
+    found = health()
+    assert (found.candidate.requests, found.baseline.requests) == (1, 0)
+    assert found.other == {"tester": 1, "manual": 1, "everyone": 2, "disabled": 1}
+
+
+def test_what_was_expected_follows_the_percentage_at_each_request():
+    ModelCallFactory.create_batch(20, percent=Decimal(5))
+    ModelCallFactory.create_batch(10, candidate=True, percent=Decimal("12.5"))
+
+    assert health().expected_candidate == Decimal("2.25")
+
+
+def test_a_window_is_cut_at_five_minutes():
+    for minutes in (66, 65, 64, 1, 0):
+        ModelCallFactory(started_at=NOW - timedelta(minutes=minutes, seconds=-1))
+    ModelCallFactory(rollout="another")
+    ModelCallFactory(rollout="", arm="", reason="not_in_rollout")
+    roll_up(now=NOW)
+
+    found = reading.health(rollout=NAME, since=NOW - timedelta(minutes=62), until=NOW)
+    assert (found.since, found.until) == (NOW - timedelta(minutes=65), NOW)
+    assert found.baseline.requests == 3

@@ -141,7 +141,18 @@ class RolloutAdmin(ModelAdmin):
             (_("Testers"), {"fields": ("superusers", "staff", "languages", "users", "groups")}),
             (
                 _("Criteria"),
-                {"fields": ("latency_target_ms", "min_cost_reduction", "max_error_increase", "min_sample")},
+                {
+                    "fields": (
+                        "max_error_increase",
+                        ("latency_margin", "latency_measure"),
+                        ("p95_margin", "p95_measure"),
+                        ("min_cost_reduction", "cost_goal"),
+                        "satisfaction_margin",
+                        "min_sample",
+                        "latency_target_ms",
+                        "watch_only",
+                    )
+                },
             ),
             (_("Note"), {"fields": ("note",)}),
         )

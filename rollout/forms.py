@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from rollout import words
 from rollout.changes import ChangeRefused, VersionConflict
-from rollout.models import Rollout
+from rollout.models import CRITERIA, Rollout
 
 # The form's word for waffle's tri-state.
 STATES = {"percentage": None, "forced": True, "off": False}
@@ -24,6 +24,13 @@ PLAIN = (
     "min_cost_reduction",
     "max_error_increase",
     "min_sample",
+    "latency_measure",
+    "latency_margin",
+    "p95_measure",
+    "p95_margin",
+    "satisfaction_margin",
+    "cost_goal",
+    "watch_only",
     "note",
 )
 
@@ -44,6 +51,12 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
     refused: ChangeRefused | None = None
 
     state = forms.ChoiceField(label=_("State"))
+    watch_only = forms.MultipleChoiceField(
+        label=_("Watch only"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("These criteria are measured and shown, and decide nothing."),
+    )
     why = forms.CharField(
         label=_("Why"),
         required=False,
@@ -80,6 +93,8 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        watched: Any = self.fields["watch_only"]
+        watched.choices = [(name, words.criterion_title(name)) for name in CRITERIA]
         state: Any = self.fields["state"]
         state.choices = [(key, words.state(everyone)) for key, everyone in STATES.items()]
         state.initial = next(key for key, everyone in STATES.items() if everyone is self.instance.everyone)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.http import HttpRequest
@@ -18,6 +19,15 @@ from rollout.bucketing import in_candidate
 def new_salt() -> str:
     """A fresh random salt, 16 hex digits."""
     return secrets.token_hex(8)
+
+
+CRITERIA = ("errors", "latency", "p95_latency", "cost", "satisfaction")
+
+
+def validate_criteria(names: Any) -> None:
+    """A list of criteria's names."""
+    if not isinstance(names, list) or not set(names) <= set(CRITERIA):
+        raise ValidationError(_("Must be a list of any of: %(known)s."), params={"known": ", ".join(CRITERIA)})
 
 
 class LatencyMeasure(models.TextChoices):
@@ -138,6 +148,7 @@ class Rollout(AbstractUserFlag):
         _("watch only"),
         default=list,
         blank=True,
+        validators=[validate_criteria],
         help_text=_("Criteria that are measured and shown, and decide nothing."),
     )
 

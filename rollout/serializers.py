@@ -15,9 +15,11 @@ from rest_framework import serializers
 
 from metrics.health import ArmHealth
 from rollout.changes import ChangeRefused, parse_percent
+from rollout.criteria import PerArm
 from rollout.decisions import Criterion
+from rollout.models import Stage
 from rollout.services import Status
-from rollout.words import criterion_in_words
+from rollout.words import criterion_in_words, criterion_title
 
 # Raised when a key of the document changes its meaning or goes.
 SCHEMA_VERSION = 1
@@ -84,11 +86,59 @@ class ArmSerializer(serializers.Serializer[ArmHealth]):
     errorsByClass = serializers.DictField(child=serializers.IntegerField(), source="errors_by_class")
 
 
-class CriterionSerializer(serializers.Serializer[Criterion]):
-    """One criterion: ``pass`` is null where ``value`` is not known."""
+class _CountsSerializer(serializers.Serializer[PerArm]):
+    candidate = serializers.IntegerField()
+    baseline = serializers.IntegerField()
 
-    value = serializers.FloatField(allow_null=True)
-    target = serializers.FloatField()
+
+class CriterionSerializer(serializers.Serializer[Criterion]):
+    """One criterion with its evidence; see ``decisions.Criterion`` for units. What is not measured is null."""
+
+    name = serializers.CharField()
+    title = serializers.SerializerMethodField("in_title")
+    state = serializers.CharField(help_text="inside, harm, unproven, not_measured or waived.")
+    words = serializers.SerializerMethodField("in_words")
+    unit = serializers.SerializerMethodField("in_unit")
+    estimate = serializers.FloatField(allow_null=True)
+    low = serializers.FloatField(allow_null=True)
+    high = serializers.FloatField(allow_null=True)
+    margin = serializers.FloatField()
+    logEHarm = _number("e_harm")
+    logEWorse = _number("e_worse")
+    logEInside = _number("e_inside")
+    requests = _CountsSerializer()
+    people = _CountsSerializer()
+    watchOnly = serializers.BooleanField(source="watch_only")
+    moreCalls = serializers.IntegerField(source="more_calls", allow_null=True)
+    days = serializers.FloatField(allow_null=True)
+
+    def in_title(self, criterion: Criterion) -> str:
+        """The name for people."""
+        return criterion_title(criterion.name)
+
+    def in_words(self, criterion: Criterion) -> str:
+        """The result in a sentence."""
+        return criterion_in_words(criterion)
+
+    def in_unit(self, criterion: Criterion) -> Literal["points", "percent", "stars"]:
+        """What estimate, interval and margin are in."""
+        return _UNITS[criterion.name]
+
+
+_UNITS: Mapping[str, Literal["points", "percent", "stars"]] = {
+    "errors": "points",
+    "latency": "percent",
+    "p95_latency": "points",
+    "cost": "percent",
+    "satisfaction": "stars",
+}
+
+
+class PassSerializer(serializers.Serializer[Criterion]):
+    """A criterion as the older tool showed it: ``pass`` is true where inside is proven, null where nothing is."""
+
+    value = _number("estimate")
+    target = serializers.FloatField(source="margin")
     words = serializers.SerializerMethodField("in_words")
 
     def in_words(self, criterion: Criterion) -> str:
@@ -98,6 +148,14 @@ class CriterionSerializer(serializers.Serializer[Criterion]):
     def get_fields(self) -> Fields:
         """``pass`` is a word of Python, so it can't be written as an attribute."""
         return {"pass": serializers.BooleanField(source="passed", allow_null=True), **super().get_fields()}
+
+
+class NextStageSerializer(serializers.Serializer[Stage]):
+    """A step of the ramp."""
+
+    percent = serializers.FloatField()
+    minDays = _count("min_days")
+    minSample = _count("min_sample")
 
 
 class StatusSerializer(serializers.Serializer[Status]):
@@ -149,8 +207,11 @@ class StatusSerializer(serializers.Serializer[Status]):
             "shouldProceed": serializers.BooleanField(source="should_proceed"),
             "criteriaEvaluation": inline_serializer(
                 "CriteriaEvaluation",
-                {name: CriterionSerializer() for name in ("latency", "cost", "stability")},
-                source="criteria",
+                {
+                    older: PassSerializer(source=f"criteria.{name}")
+                    for older, name in (("latency", "latency"), ("cost", "cost"), ("stability", "errors"))
+                },
+                source="*",
             ),
             "recommendation": serializers.CharField(),
         },
@@ -158,6 +219,18 @@ class StatusSerializer(serializers.Serializer[Status]):
     status = serializers.SerializerMethodField("proceed_or_review")
     decision = _text("decision.verdict")
     reason = serializers.CharField()
+    criteria = CriterionSerializer(many=True, source="decision.criteria")
+    standingSince = _moment("standing_since")
+    nextStage = NextStageSerializer(source="next_stage", allow_null=True)
+    ageSeconds = _number("age_s")
+    savings = _part(
+        "Savings",
+        {
+            "windowUsd": _number("health.candidate.saved_usd"),
+            "totalUsd": _number("ever.saved_usd"),
+            "projectedUsd": _number("projected_savings_usd"),
+        },
+    )
     arms = _part("Arms", {arm: ArmSerializer(source=f"health.{arm}") for arm in ("candidate", "baseline")})
     split = _part(
         "Split",
@@ -166,6 +239,9 @@ class StatusSerializer(serializers.Serializer[Status]):
             "actualPercentage": _number("actual_percent"),
             "expectedRequests": _number("health.expected_candidate"),
             "actualRequests": _count("health.candidate.requests"),
+            "srm": serializers.BooleanField(
+                source="decision.srm", help_text="People do not come to the arms as the percentage says."
+            ),
         },
     )
     costUnknown = _part(

@@ -15,17 +15,16 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from metrics import reading
-from metrics.health import ArmHealth, Health
-from rollout import words
+from rollout import evaluation
 from rollout.bucketing import ArmName, Reason, assign
 from rollout.changes import get_rollout
-from rollout.decisions import ArmFigures, Criteria, Criterion, CriterionName, Decision, decide
 from rollout.defaults import create_default_rollout
-from rollout.models import Evaluation, Rollout, RolloutChange, Stage
+from rollout.models import Rollout, RolloutChange, Stage
+from rollout.status import Status
 
 logger = logging.getLogger(__name__)
 
-# Thirty days.
+# Thirty days, as the older tool had it; the dashboard looks further back.
 MAX_HOURS = 720
 
 
@@ -121,72 +120,6 @@ def _is_tester(rollout: Rollout, user: Any, language: str) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """How a rollout stands over the last ``hours``: its configuration, health and decision."""
-
-    rollout: Rollout
-    stages: Sequence[Stage]
-    hours: int
-    now: datetime
-    health: Health
-    decision: Decision
-
-    @property
-    def reason(self) -> str:
-        """The decision's reason in words."""
-        return words.reason(self.decision)
-
-    @property
-    def recommendation(self) -> str:
-        """What to do next, in words."""
-        following = None if self.rollout.everyone else self.next_stage
-        return words.recommendation(
-            self.decision, is_on=self.rollout.is_on, next_percent=None if following is None else following.percent
-        )
-
-    @property
-    def should_proceed(self) -> bool:
-        """Whether the percentage may be raised."""
-        return self.decision.verdict == "GO"
-
-    @property
-    def affected(self) -> str:
-        """How many get the candidate now, testers left out. Clients read it as it is: not translated."""
-        percent = (
-            self.rollout.percent if self.rollout.everyone is None else Decimal(100 if self.rollout.everyone else 0)
-        )
-        return f"~{percent.normalize():f}% of {self.rollout.baseline} users"
-
-    @property
-    def expected_percent(self) -> float | None:
-        """The share of deciding requests that the percentages in force would send to the candidate."""
-        total = self.health.requests
-        return float(100 * self.health.expected_candidate / total) if total else None
-
-    @property
-    def actual_percent(self) -> float | None:
-        """The share of deciding requests that went to the candidate's arm."""
-        total = self.health.requests
-        return 100 * self.health.candidate.requests / total if total else None
-
-    @property
-    def latency_improvement(self) -> float | None:
-        """By how many percent the candidate's mean TTFT is below the baseline's; negative is slower."""
-        candidate, baseline = self.health.candidate.ttft_mean_ms, self.health.baseline.ttft_mean_ms
-        return 100 * (baseline - candidate) / baseline if candidate is not None and baseline else None
-
-    @property
-    def criteria(self) -> dict[CriterionName, Criterion]:
-        """The decision's criteria by name."""
-        return {criterion.name: criterion for criterion in self.decision.criteria}
-
-    @property
-    def next_stage(self) -> Stage | None:
-        """The first stage of the ramp above today's percentage."""
-        return next((stage for stage in self.stages if stage.percent > self.rollout.percent), None)
-
-
 class WindowRefused(ValueError):
     """Not a window that health can be added up over; the text says what is."""
 
@@ -199,73 +132,20 @@ def parse_hours(given: str) -> int:
 
 
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
-    """How the rollout stands over the ``hours`` (1 to 720) before ``now``. Raises RolloutNotFound."""
+    """How the rollout stands over the ``hours`` before ``now``. Raises RolloutNotFound."""
     rollout = get_rollout(name)
     health = reading.health(rollout=name, since=now - timedelta(hours=hours), until=now)
+    ever = reading.health(rollout=name, since=min(rollout.created, health.since), until=now)
     return Status(
         rollout=rollout,
         stages=list(rollout.stages.order_by("position")),
         hours=hours,
         now=now,
+        standing_since=standing_since(rollout),
         health=health,
-        decision=decide(
-            candidate=_figures(health.candidate), baseline=_figures(health.baseline), criteria=criteria_of(rollout)
-        ),
+        ever=ever.candidate,
+        decision=evaluation.decide_on(rollout, now=now),
     )
-
-
-def criteria_of(rollout: Rollout) -> Criteria:
-    """A rollout's criteria as plain numbers."""
-    return Criteria(
-        latency_target_ms=float(rollout.latency_target_ms),
-        min_cost_reduction=float(rollout.min_cost_reduction),
-        max_error_increase=float(rollout.max_error_increase),
-        min_sample=rollout.min_sample,
-    )
-
-
-def _figures(arm: ArmHealth) -> ArmFigures:
-    return ArmFigures(
-        judged=arm.judged,
-        errors=arm.errors,
-        ttft_mean_ms=arm.ttft_mean_ms,
-        cost_reduction=arm.saved_percent,
-    )
-
-
-def evaluate_rollouts(*, now: datetime) -> list[Evaluation]:
-    """Evaluate every open rollout over 24 hours; a decision that repeats only renews its last row."""
-    names = Rollout.objects.exclude(everyone=False).order_by("name").values_list("name", flat=True)
-    return [_evaluate(name, now) for name in names]
-
-
-def _evaluate(name: str, now: datetime) -> Evaluation:
-    current = status(name, now=now)
-    last = Evaluation.objects.filter(rollout=name).first()
-    if last is not None and (last.verdict, last.percent) == (current.decision.verdict, current.rollout.percent):
-        last.last_at, last.reason, last.evidence = now, current.reason, _evidence(current)
-        last.save(update_fields=["last_at", "reason", "evidence"])
-        return last
-    logger.info("Decision: %s", current.decision.verdict, extra={"rollout": name, "reason": current.reason})
-    return Evaluation.objects.create(
-        rollout=name,
-        verdict=current.decision.verdict,
-        reason=current.reason,
-        percent=current.rollout.percent,
-        evidence=_evidence(current),
-        first_at=now,
-        last_at=now,
-    )
-
-
-def _evidence(current: Status) -> dict[str, Any]:
-    return {
-        "criteria": [
-            {"name": c.name, "value": c.value, "target": c.target, "pass": c.passed} for c in current.decision.criteria
-        ],
-        "candidate": {"requests": current.health.candidate.requests, "people": current.health.candidate.people},
-        "baseline": {"requests": current.health.baseline.requests, "people": current.health.baseline.people},
-    }
 
 
 def history(name: str, *, limit: int = 20) -> Sequence[RolloutChange]:

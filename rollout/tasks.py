@@ -3,10 +3,10 @@
 from celery import shared_task
 from django.utils import timezone
 
-from rollout import services
+from rollout.evaluation import evaluate_rollouts
 
 
 @shared_task(name="rollout.evaluate")
 def evaluate() -> int:
     """Evaluate every open rollout; safe to run twice, at once or late."""
-    return len(services.evaluate_rollouts(now=timezone.now()))
+    return len(evaluate_rollouts(now=timezone.now()))

@@ -209,21 +209,15 @@ def _performance(document: Document) -> list[str]:
 
 
 def _criteria(document: Document, style: Any) -> list[str]:
-    marks = {
-        True: style.SUCCESS(_("met    ")),
-        False: style.ERROR(_("not met")),
-        None: style.WARNING(_("unknown")),
-    }
-    criteria = document["evaluation"]["criteriaEvaluation"].values()
-    return [f"{marks[criterion['pass']]}   {criterion['words']}" for criterion in criteria]
+    paint = {"inside": style.SUCCESS, "harm": style.ERROR}
+    return [paint.get(criterion["state"], style.WARNING)(criterion["words"]) for criterion in document["criteria"]]
 
 
 def _recommendation(document: Document, style: Any) -> list[str]:
     verdict = document["decision"]
     paint = getattr(style, _VERDICT_STYLES.get(verdict, "WARNING"))
     lines = [paint(str(Verdict(verdict).label)), document["evaluation"]["recommendation"]]
-    # The reason of any other decision is the list of criteria, just above.
-    return [*lines, document["reason"]] if verdict == "NOT_ENOUGH_DATA" else lines
+    return [*lines, document["reason"]]
 
 
 def _outcomes(document: Document) -> list[str]:

@@ -1,6 +1,6 @@
 """A decision in words that product staff understand. Knows the codes and the translations, no storage."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,17 +18,103 @@ def recommendation(decision: Decision, *, is_on: bool, next_percent: Decimal | N
         return _("Every criterion is met, and the ramp is at its end.")
     return {
         "GO": _("Go on: raise the percentage to %(percent)s."),
-        "HOLD": _("Hold: stay at this percentage until every criterion is met."),
-        "ROLLBACK": _("Roll back: disable the rollout and look into the candidate's errors."),
+        "HOLD": _("Hold: stay at this percentage and look at what is worse."),
+        "ROLLBACK": _("Roll back: disable the rollout and look into what is worse."),
         "NOT_ENOUGH_DATA": _("Wait: there is not enough data yet."),
     }[decision.verdict] % {"percent": "" if next_percent is None else percentage(next_percent)}
 
 
 def reason(decision: Decision) -> str:
-    """Why, in one short sentence for each criterion or missing piece."""
-    if decision.verdict == "NOT_ENOUGH_DATA":
-        return " ".join(_shortfall(item) for item in decision.missing)
-    return " ".join(_criteria(decision.criteria))
+    """Why, in a few short sentences: what decided first, then each criterion or what is missing."""
+    return " ".join([*_overall(decision), *map(_shortfall, decision.missing), *_criteria(decision)])
+
+
+def _overall(decision: Decision) -> list[str]:
+    said = []
+    if decision.srm:
+        said.append(
+            _("People do not come to the arms as the percentage says: look for a fault before trusting any figure.")
+        )
+    if decision.harm:
+        said.append(_("The candidate is proven to be worse than its margins allow."))
+    elif decision.worse:
+        said.append(_("The candidate is proven to be worse than the baseline, though not beyond its margins."))
+    if decision.slower_than_target:
+        said.append(_("The candidate is slower than the latency target."))
+    if decision.no_concurrent_baseline:
+        said.append(_("Nobody gets the baseline at this percentage: there is nothing to compare with now."))
+    if decision.window_inside is False:
+        said.append(_("The newest requests are not inside every margin."))
+    return said
+
+
+def _criteria(decision: Decision) -> list[str]:
+    if decision.missing and not decision.harm:
+        return []
+    return [criterion_in_words(criterion) for criterion in decision.criteria]
+
+
+def criterion_title(name: str) -> str:
+    """A criterion's name as staff know it."""
+    return {
+        "errors": _("Errors"),
+        "latency": _("Latency"),
+        "p95_latency": _("Slowest answers (p95)"),
+        "cost": _("Cost"),
+        "satisfaction": _("Satisfaction"),
+    }[name]
+
+
+def criterion_in_words(criterion: Criterion) -> str:
+    """One criterion's result in a sentence, with its estimate and margin."""
+    text = {
+        "inside": _("%(title)s: inside the margin%(figures)s."),
+        "harm": _("%(title)s: proven to be outside the margin%(figures)s."),
+        "unproven": _("%(title)s: not yet proven%(figures)s%(more)s."),
+        "not_measured": _("%(title)s: not measured yet."),
+        "waived": _("%(title)s: too few ratings, left out."),
+    }[criterion.state]
+    said = text % {
+        "title": criterion_title(criterion.name),
+        "figures": _figures(criterion),
+        "more": _more(criterion),
+    }
+    return f"{said} {_('Watched only.')}" if criterion.watch_only else said
+
+
+def _figures(criterion: Criterion) -> str:
+    if criterion.estimate is None:
+        return ""
+    text = {
+        "errors": _(" (%(estimate)+.2f points, at most %(margin)+.2f)"),
+        "latency": _(" (%(estimate)+.1f %%, at most %(margin)+.1f %%)"),
+        "p95_latency": _(" (%(estimate)+.2f points of requests beyond the limit, at most %(margin).0f)"),
+        "cost": _(" (%(estimate).1f %% saved, at least %(margin).1f %%)"),
+        "satisfaction": _(" (%(estimate)+.2f stars below the baseline, at most %(margin)+.2f)"),
+    }[criterion.name]
+    return text % {"estimate": criterion.estimate, "margin": criterion.margin}
+
+
+def _more(criterion: Criterion) -> str:
+    if criterion.more_calls is None:
+        return ""
+    calls = ngettext(": about %(n)s more request", ": about %(n)s more requests", criterion.more_calls) % {
+        "n": f"{_rounded(criterion.more_calls):,}"
+    }
+    return calls if criterion.days is None else f"{calls}, {_duration(criterion.days)}"
+
+
+def _duration(days: float) -> str:
+    if days < 1:
+        hours = max(1, round(24 * days))
+        return ngettext("%(n)d hour at today's traffic", "%(n)d hours at today's traffic", hours) % {"n": hours}
+    whole = round(days)
+    return ngettext("%(n)d day at today's traffic", "%(n)d days at today's traffic", whole) % {"n": whole}
+
+
+def _rounded(n: int) -> int:
+    """To two digits: more would be a promise."""
+    return n if n < 100 else round(n, 2 - len(str(n)))
 
 
 def state(everyone: bool | None) -> str:
@@ -50,6 +136,13 @@ def change_in_words(changes: Mapping[str, Sequence[Any]]) -> list[tuple[str, str
         "min_cost_reduction": _("Minimum cost reduction (%)"),
         "max_error_increase": _("Maximum error increase (points)"),
         "min_sample": _("Minimum sample"),
+        "latency_measure": _("What latency is"),
+        "latency_margin": _("Latency margin (%)"),
+        "p95_measure": _("What p95 latency is"),
+        "p95_margin": _("p95 latency margin (%)"),
+        "satisfaction_margin": _("Satisfaction margin (points of 5)"),
+        "cost_goal": _("Cost goal (%)"),
+        "watch_only": _("Watch only"),
         "users": _("People who test"),
         "groups": _("Groups that test"),
         "stages": _("Ramp"),
@@ -82,48 +175,71 @@ def percentage(value: Decimal | str) -> str:
 
 def _shortfall(item: Shortfall) -> str:
     more = item.need - item.have
-    if item.what == "candidate_requests":
-        text = ngettext(
-            "The candidate needs %(more)d more request (%(have)d of %(need)d).",
-            "The candidate needs %(more)d more requests (%(have)d of %(need)d).",
+    text = {
+        "candidate_requests": ngettext(
+            "The candidate needs %(more)d more request (%(have)d of %(need)d%(days)s).",
+            "The candidate needs %(more)d more requests (%(have)d of %(need)d%(days)s).",
             more,
-        )
-    elif item.what == "baseline_requests":
-        text = ngettext(
-            "The baseline needs %(more)d more request (%(have)d of %(need)d).",
-            "The baseline needs %(more)d more requests (%(have)d of %(need)d).",
+        ),
+        "baseline_requests": ngettext(
+            "The baseline needs %(more)d more request (%(have)d of %(need)d%(days)s).",
+            "The baseline needs %(more)d more requests (%(have)d of %(need)d%(days)s).",
             more,
-        )
-    else:
-        text = {
-            "candidate_latency": _("No latency is known for the candidate."),
-            "baseline_latency": _("No latency is known for the baseline."),
-            "candidate_cost": _("No cost is known for the candidate: set its price in MODEL_PRICES."),
-        }[item.what]
-    return text % {"more": more, "have": item.have, "need": item.need}
+        ),
+        "candidate_people": ngettext(
+            "The candidate needs %(more)d more person (%(have)d of %(need)d).",
+            "The candidate needs %(more)d more people (%(have)d of %(need)d).",
+            more,
+        ),
+        "baseline_people": ngettext(
+            "The baseline needs %(more)d more person (%(have)d of %(need)d).",
+            "The baseline needs %(more)d more people (%(have)d of %(need)d).",
+            more,
+        ),
+    }[item.what]
+    days = "" if item.days is None else f"; {_duration(item.days)}"
+    return text % {"more": more, "have": item.have, "need": item.need, "days": days}
 
 
-def _criteria(criteria: Iterable[Criterion]) -> list[str]:
-    return [criterion_in_words(criterion) for criterion in criteria]
-
-
-def criterion_in_words(criterion: Criterion) -> str:
-    """One criterion's result in a sentence, with its value and target."""
-    values = {"value": criterion.value, "target": criterion.target}
-    if criterion.name == "latency":
-        if criterion.value is None:
-            return _("Latency is not known.")
-        if criterion.passed:
-            return _("Latency is kept: %(value).0f ms to the first token, target %(target).0f ms.") % values
-        return _("Latency is worse: %(value).0f ms to the first token, target %(target).0f ms.") % values
-    if criterion.name == "cost":
-        if criterion.value is None:
-            return _("Cost is not known.")
-        if criterion.passed:
-            return _("Cost is down %(value).1f %%, at least %(target).1f %% are wanted.") % values
-        return _("Cost is down only %(value).1f %%, at least %(target).1f %% are wanted.") % values
-    if criterion.value is None:
-        return _("Errors are not known.")
-    if criterion.passed:
-        return _("Errors are inside the margin: %(value)+.1f points, at most %(target).1f.") % values
-    return _("Errors are outside the margin: %(value)+.1f points, at most %(target).1f.") % values
+def glossary() -> list[tuple[str, str]]:
+    """Each term that staff meet, with a sentence that explains it."""
+    return [
+        (_("Baseline"), _("The model that people get today.")),
+        (_("Candidate"), _("The cheaper model that a rollout moves people to.")),
+        (_("Arm"), _("The baseline's people or the candidate's; each person stays in one as long as the share stays.")),
+        (_("Share"), _("The percentage of people, not of requests, who get the candidate.")),
+        (_("Run"), _("From one start of the rollout to the next; only requests of the present run decide.")),
+        (
+            _("Stretch"),
+            _("A time under one share; arms are compared only within a stretch, so a busy hour fools nobody."),
+        ),
+        (
+            _("Window"),
+            _("The newest requests alone, since the last 2,000 or the last change: shows harm that begins late."),
+        ),
+        (_("Estimate"), _("What the requests so far say about the difference between the arms.")),
+        (_("Interval"), _("Where the true difference lies almost surely, however often one has looked.")),
+        (_("Margin"), _("How much worse than the baseline the candidate may be.")),
+        (_("Inside"), _("Proven to keep its margin: 20 times likelier so than not.")),
+        (_("Not yet proven"), _("The estimate may be good, but too few people have been measured to be sure.")),
+        (
+            _("Errors"),
+            _("Requests that failed, timed out, were refused or brought no text; a person's own stop is none."),
+        ),
+        (_("Latency"), _("The typical time to the first visible word, or to the last, as the rollout says.")),
+        (
+            _("Slowest answers (p95)"),
+            _("How many of the candidate's requests are slower than nearly all of the baseline's."),
+        ),
+        (_("Saved"), _("What the same tokens would have cost at the baseline's price, minus what they cost.")),
+        (_("Satisfaction"), _("The mean of people's ratings, from 1 to 5; left out below 30 ratings an arm.")),
+        (
+            _("Split"),
+            _("How people came to the arms; if not as the share says, something is broken and nothing is decided."),
+        ),
+        (_("Watch only"), _("Measured and shown, and without a say.")),
+        (_("Go"), _("Every criterion is proven to be inside its margin: raise the share.")),
+        (_("Hold"), _("Stay at this share: the candidate is worse than the baseline, or the split is wrong.")),
+        (_("Roll back"), _("The candidate is proven to be worse than its margins allow: turn it off.")),
+        (_("Not enough data"), _("Wait: nothing is proven yet, in either direction.")),
+    ]

@@ -1,0 +1,135 @@
+"""From the roll-ups to a decision, and the decisions that were reached. Part of rollout's services; told the time."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from metrics import reading
+from metrics.reading import StretchSums
+from metrics.sums import MICRO, PICO, ClusterSums
+from rollout import words
+from rollout.changes import get_rollout
+from rollout.criteria import MeasureName
+from rollout.decisions import Config, Decider, Decision
+from rollout.evidence import Arm, BucketSums, Measure, Snapshot, StageSums
+from rollout.models import Evaluation, Rollout
+
+logger = logging.getLogger(__name__)
+
+
+def decide_on(rollout: Rollout, *, now: datetime) -> Decision:
+    """What the present run's sums say, by the rollout's own margins."""
+    return Decider(config_of(rollout)).decide(_snapshot(rollout, now))
+
+
+def config_of(rollout: Rollout) -> Config:
+    """A rollout's margins as the decision takes them."""
+    measures: Mapping[str, MeasureName] = {"ttft": "ttft", "latency": "latency"}
+    return Config(
+        errors=float(rollout.max_error_increase) / 100,
+        latency=float(rollout.latency_margin) / 100,
+        p95_latency=float(rollout.p95_margin) / 100,
+        cost=float(rollout.min_cost_reduction) / 100,
+        satisfaction=float(rollout.satisfaction_margin),
+        watch_only=frozenset(rollout.watch_only),
+        latency_measure=measures[rollout.latency_measure],
+        p95_measure=measures[rollout.p95_measure],
+        min_sample=rollout.min_sample,
+        latency_target_ms=float(rollout.latency_target_ms),
+    )
+
+
+def evaluate_rollouts(*, now: datetime) -> list[Evaluation]:
+    """Evaluate every open rollout; a decision that repeats only renews its last row."""
+    names = Rollout.objects.exclude(everyone=False).order_by("name").values_list("name", flat=True)
+    return [_evaluate(get_rollout(name), now) for name in names]
+
+
+def evidence_of(decision: Decision) -> list[dict[str, Any]]:
+    """Each criterion's figures as JSON values, with its words."""
+    return [
+        {
+            **asdict(criterion),
+            "requests": criterion.requests._asdict(),
+            "people": criterion.people._asdict(),
+            "title": words.criterion_title(criterion.name),
+            "words": words.criterion_in_words(criterion),
+        }
+        for criterion in decision.criteria
+    ]
+
+
+def _evaluate(rollout: Rollout, now: datetime) -> Evaluation:
+    decision = decide_on(rollout, now=now)
+    reached = {
+        "reason": words.reason(decision),
+        "evidence": {
+            "run": rollout.run,
+            "srm_peak": decision.srm_peak,
+            "srm": decision.srm,
+            "criteria": evidence_of(decision),
+        },
+        "last_at": now,
+    }
+    last = Evaluation.objects.filter(rollout=rollout.name).first()
+    if last is not None and (last.verdict, last.percent) == (decision.verdict, rollout.percent):
+        for field, value in reached.items():
+            setattr(last, field, value)
+        last.save(update_fields=list(reached))
+        return last
+    logger.info("Decision: %s", decision.verdict, extra={"rollout": rollout.name, "why": reached["reason"]})
+    return Evaluation.objects.create(
+        rollout=rollout.name, verdict=decision.verdict, percent=rollout.percent, first_at=now, **reached
+    )
+
+
+def _snapshot(rollout: Rollout, now: datetime) -> Snapshot:
+    found = reading.evidence(rollout=rollout.name, run=rollout.run)
+    today = reading.health(rollout=rollout.name, since=now - timedelta(days=1), until=now)
+    return Snapshot(
+        stages=[_stage(stretch) for stretch in found.stretches],
+        window=None if found.window is None else _stage(found.window),
+        window_number=found.window_number,
+        srm_peak=_srm_peak(rollout),
+        candidate_per_day=today.candidate.requests or None,
+        baseline_per_day=today.baseline.requests or None,
+    )
+
+
+def _srm_peak(rollout: Rollout) -> float:
+    """The largest evidence of a wrong split that was seen in this run."""
+    last = Evaluation.objects.filter(rollout=rollout.name).first()
+    return last.evidence.get("srm_peak", 0.0) if last is not None and last.evidence.get("run") == rollout.run else 0.0
+
+
+def _stage(stretch: StretchSums) -> StageSums:
+    return StageSums(
+        percent=float(stretch.percent),
+        baseline=_arm(stretch.baseline),
+        candidate=_arm(stretch.candidate),
+        baseline_people=sum(sums.people for sums in stretch.baseline.values()),
+        candidate_people=sum(sums.people for sums in stretch.candidate.values()),
+    )
+
+
+def _arm(clusters: Mapping[int, ClusterSums]) -> Arm:
+    return {cluster: _bucket(sums) for cluster, sums in clusters.items()}
+
+
+def _bucket(sums: ClusterSums) -> BucketSums:
+    return BucketSums(
+        n=sums.n,
+        errors=sums.errors,
+        ttft=Measure(n=sums.ttft_n, sum_log=sums.sum_log_ttft / MICRO, bins=_bins(sums.ttft_bins)),
+        latency=Measure(n=sums.latency_n, sum_log=sums.sum_log_latency / MICRO, bins=_bins(sums.latency_bins)),
+        cost_n=sums.cost_n,
+        sum_cost=sums.sum_cost / PICO,
+        rating_n=sums.rating_n,
+        rating_sum=sums.rating_sum,
+    )
+
+
+def _bins(bins: Mapping[str, int]) -> dict[int, int]:
+    return {int(number): count for number, count in bins.items()}

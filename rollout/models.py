@@ -133,7 +133,7 @@ class Rollout(AbstractUserFlag):
     min_sample = models.PositiveIntegerField(
         _("minimum sample"),
         default=100,
-        validators=[MinValueValidator(50)],
+        validators=[MinValueValidator(1)],
         help_text=_("Requests that each arm needs before anything is decided; 50 at least."),
     )
     cost_goal = models.DecimalField(

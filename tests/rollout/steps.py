@@ -1,7 +1,10 @@
 """What the tests of the steering surfaces do, and what they see."""
 
 import json
+import random
 import re
+from datetime import datetime, timedelta
+from decimal import Decimal
 from html import unescape
 from typing import Any
 
@@ -10,9 +13,12 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.models import User
+from metrics.models import ModelCall
+from metrics.rollup import roll_up
 from rollout.changes import describe
 from rollout.models import Rollout
 from tests.chat.factories import UserFactory
+from tests.metrics.factories import ModelCallFactory
 
 NAME = "gemini-flash-lite"
 PATH = "/api/gemini-rollout-status"
@@ -97,3 +103,26 @@ def text_of(answer: Any) -> str:
 
 def saved(answer: Any) -> bool:
     return bool(answer.status_code == 302)
+
+
+def much_traffic(*, now: datetime, calls: int = 8000, slower: float = 0.7, failing: float = 0.01) -> None:
+    """Calls of 900 people, half of them in each arm, within the last hours; what is given is the candidate's."""
+    dice = random.Random(4)
+    rows: list[ModelCall] = []
+    for number in range(calls):
+        person = dice.randrange(900)
+        candidate = person % 2 == 0
+        failed = dice.random() < (failing if candidate else 0.01)
+        ms = round(140 * (slower if candidate else 1) * dice.lognormvariate(0, 0.4))
+        rows.append(
+            ModelCallFactory.build(
+                candidate=candidate,
+                failed=failed,
+                unit=f"{person:032x}",
+                percent=Decimal(50),
+                started_at=now - timedelta(seconds=number + 60),
+                **({} if failed else {"ttft_ms": ms, "latency_ms": 9 * ms}),
+            )
+        )
+    ModelCall.objects.bulk_create(rows, batch_size=500)
+    roll_up(now=now)

@@ -8,13 +8,16 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from metrics.models import ModelCall
 from rollout import services
 from rollout.changes import RolloutNotFound, change_rollout
+from rollout.evaluation import evaluate_rollouts
 from rollout.models import Evaluation, Rollout
 from rollout.services import Route, WindowRefused, parse_hours, route, status
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW, ModelCallFactory
 from tests.rollout.factories import ADA, RolloutFactory
+from tests.rollout.steps import much_traffic
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +67,8 @@ def test_other_models_pass_untouched():
         arm="",
         reason="not_in_rollout",
         percent=None,
+        run=0,
+        stretch=0,
     )
 
 
@@ -154,7 +159,7 @@ def test_what_is_no_window_is_refused(given):
 
 
 def test_a_window_holds_what_began_in_it_and_nothing_older():
-    ModelCallFactory(started_at=NOW)
+    ModelCallFactory(started_at=NOW - timedelta(seconds=1))
     ModelCallFactory(started_at=NOW - timedelta(hours=1))
     ModelCallFactory(started_at=NOW - timedelta(hours=1, seconds=1))
 
@@ -162,26 +167,24 @@ def test_a_window_holds_what_began_in_it_and_nothing_older():
     assert status(NAME, hours=2, now=NOW).health.requests == 3
 
 
-def calls(candidates: int, baselines: int, **changes: Any) -> None:
-    ModelCallFactory.create_batch(candidates, candidate=True, percent=Decimal(25), **changes)
-    ModelCallFactory.create_batch(baselines, percent=Decimal(25))
-
-
 def test_a_good_candidate_goes_on_to_the_next_stage():
-    steer(min_sample=5)
-    calls(5, 15)
+    much_traffic(now=NOW)
 
     found = status(NAME, now=NOW)
     assert found.decision.verdict == "GO"
     assert found.should_proceed
     assert found.recommendation == "Go on: raise the percentage to 15 %."
-    assert (found.actual_percent, found.expected_percent) == (25, 25)
-    assert found.latency_improvement == 50
+    assert found.actual_percent == pytest.approx(50, abs=3)
+    assert found.expected_percent == 50
+    assert found.latency_improvement == pytest.approx(30, abs=3)
+    assert found.projected_savings_usd is not None
+    assert found.health.candidate.saved_usd is not None
+    assert found.projected_savings_usd > found.health.candidate.saved_usd
 
 
 def test_at_the_end_of_the_ramp_there_is_no_percentage_to_go_to():
-    steer(min_sample=5, percent=100)
-    calls(5, 0, ttft_ms=100)
+    much_traffic(now=NOW)
+    steer(percent=100)
 
     assert status(NAME, now=NOW).recommendation == "Every criterion is met, and the ramp is at its end."
 
@@ -193,16 +196,41 @@ def test_what_a_closed_rollout_needs_is_to_be_enabled():
 
 
 def test_failures_answered_by_the_baseline_still_count_against_the_candidate():
-    steer(min_sample=5)
-    for _ in range(5):
-        failed = ModelCallFactory(candidate=True, failed=True)
+    much_traffic(now=NOW, calls=600, failing=1.0)
+    for failed in ModelCall.objects.filter(arm="candidate"):
         ModelCallFactory(candidate=True, answer_id=failed.answer_id, attempt=2, served_model="chat-model")
-    calls(0, 5)
 
     found = status(NAME, now=NOW)
     assert found.health.candidate.error_percent == 100
-    assert found.health.candidate.requests == 5
+    assert found.health.candidate.requests + found.health.baseline.requests == 600
     assert found.decision.verdict == "ROLLBACK"
+
+
+def test_what_was_measured_before_a_start_decides_nothing_after_it():
+    much_traffic(now=NOW, calls=600, failing=1.0)
+    steer(enabled=False)
+    steer(enabled=True)
+
+    found = status(NAME, now=NOW)
+    assert found.decision.verdict == "NOT_ENOUGH_DATA"
+    assert found.health.candidate.error_percent == 100
+
+
+def test_another_share_begins_a_stretch_of_the_same_run_and_another_margin_begins_nothing():
+    before = Rollout.objects.get(name=NAME)
+    steer(latency_margin=Decimal(20))
+    assert Rollout.objects.get(name=NAME).stretch == before.stretch
+    steer(percent=15)
+    after = Rollout.objects.get(name=NAME)
+    assert (after.run, after.stretch) == (before.run, before.stretch + 1)
+
+
+def test_another_margin_is_another_decision_on_the_same_figures():
+    much_traffic(now=NOW, slower=1.25)
+    assert status(NAME, now=NOW).decision.verdict == "ROLLBACK"
+
+    steer(watch_only=["latency", "p95_latency"])
+    assert status(NAME, now=NOW).decision.verdict == "GO"
 
 
 @pytest.mark.parametrize(
@@ -238,19 +266,18 @@ def test_a_rollout_that_was_never_changed_stands_since_it_was_made():
 
 
 def test_a_decision_that_repeats_is_one_row_and_another_begins_a_new_one():
-    steer(min_sample=5)
-    services.evaluate_rollouts(now=NOW)
-    services.evaluate_rollouts(now=NOW + timedelta(minutes=1))
-    calls(5, 15)
-    services.evaluate_rollouts(now=NOW + timedelta(minutes=2))
+    evaluate_rollouts(now=NOW)
+    evaluate_rollouts(now=NOW + timedelta(minutes=1))
+    much_traffic(now=NOW)
+    evaluate_rollouts(now=NOW + timedelta(minutes=2))
 
     new, old = Evaluation.objects.all()
     assert (old.verdict, old.first_at, old.last_at) == ("NOT_ENOUGH_DATA", NOW, NOW + timedelta(minutes=1))
     assert (new.verdict, new.first_at) == ("GO", NOW + timedelta(minutes=2))
-    assert new.evidence["candidate"] == {"requests": 5, "people": 5}
+    assert new.evidence["criteria"][0]["people"] == {"candidate": 450, "baseline": 450}
 
 
 def test_a_closed_rollout_is_not_evaluated():
     steer(enabled=False)
 
-    assert services.evaluate_rollouts(now=NOW) == []
+    assert evaluate_rollouts(now=NOW) == []

@@ -17,6 +17,7 @@ from django.utils import timezone
 from chat import services
 from chat.attempt import Attempt, Deadlines
 from chat.eventlog import EventLog, close_clients
+from chat.log_context import bind, open_log_context
 from chat.models import Message
 from chat.providers.base import ChatRequest, InvalidRequest, ProviderError, ProviderUnavailable, RateLimited
 from chat.providers.registry import close_providers, find_model, get_provider
@@ -90,6 +91,10 @@ class Answer:
 
     async def run(self) -> None:
         """Generate until there is an answer or nothing left to try; always leaves an ended reply and calls."""
+        route = self._job.route
+        open_log_context()
+        bind(answer_id=self._job.reply_id, call_id=self._job.call_id)
+        bind(rollout=route.rollout, arm=route.arm, reason=route.reason)
         saver = asyncio.create_task(self._keep_saving())
         keeper = asyncio.create_task(self._log.keep())
         stop = asyncio.create_task(self._log.stop_requested.wait())
@@ -110,7 +115,7 @@ class Answer:
             raise
         except Exception:
             # Whatever it was, the person must get a sentence and the call its row.
-            logger.exception("An answer failed unexpectedly", extra={"reply": self._job.reply_id})
+            logger.exception("An answer failed unexpectedly")
             attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
             await _cancel(saver, stop)
@@ -137,7 +142,7 @@ class Answer:
             await attempt.run(provider, request, on_text=self._on_text, on_reasoning=self._on_reasoning)
         except Exception:
             # A fault of our own in one adapter must not keep the other from answering.
-            logger.exception("An attempt failed unexpectedly", extra={"call_id": self._job.call_id})
+            logger.exception("An attempt failed unexpectedly")
             attempt.fail(ProviderUnavailable("The attempt failed inside Sluice.", error_class="internal"))
 
     def _new_attempt(self) -> Attempt:
@@ -173,7 +178,7 @@ class Answer:
                 await in_db(services.save_partial, self._job.reply_id, "".join(self._parts), timezone.now())
             except Exception:
                 # The next second tries again, and the end writes the whole text anyway.
-                logger.exception("Partial text was not saved", extra={"reply": self._job.reply_id})
+                logger.exception("Partial text was not saved")
 
     async def _end(self, attempt: Attempt, keeper: asyncio.Task[None]) -> None:
         for pause_s in (*END_RETRIES_S, None):
@@ -181,7 +186,7 @@ class Answer:
                 await in_db(self._write_end, attempt)
                 break
             except DatabaseError:
-                logger.exception("An answer's end was not written", extra={"reply": self._job.reply_id})
+                logger.exception("An answer's end was not written")
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
         self._log.say("done")

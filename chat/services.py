@@ -4,9 +4,11 @@ Everything here is synchronous and talks to the database only; ``generation`` ru
 No network call happens in here, so none can happen inside a transaction.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -15,12 +17,15 @@ from django.db.models import Q
 
 from chat.attempt import Attempt, clean
 from chat.calls import call_end, call_start
+from chat.log_context import bind
 from chat.models import Conversation, Message, User
 from chat.providers.base import ChatMessage
 from chat.providers.registry import find_model
 from metrics import services as metrics_services
 from rollout import services as rollout_services
 from rollout.services import Route
+
+logger = logging.getLogger(__name__)
 
 TITLE_CHARS = 60
 # A reply whose process has not been heard of for this long has died with it.
@@ -124,6 +129,7 @@ def get_reply(*, user: User, reply_id: UUID) -> Message:
     )
     if reply is None:
         raise AnswerRefused("not_found")
+    bind(answer_id=reply.id)
     return reply
 
 
@@ -135,7 +141,10 @@ def save_partial(reply_id: UUID, text: str, now: datetime) -> None:
 def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
     """Write how an attempt ended."""
     end = call_end(attempt, served_model=job.served_model, baseline_model=job.route.baseline_model, now=now)
-    metrics_services.close_call(job.call_id, end)
+    if metrics_services.close_call(job.call_id, end):
+        times = {"ttft_ms": end.ttft_ms, "latency_ms": end.latency_ms, "error_class": end.error_class}
+        told = partial(logger.info, "Call ended: %s by %s", end.outcome, job.served_model, extra=times)
+        transaction.on_commit(told)
 
 
 def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
@@ -155,6 +164,7 @@ def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -
             )
         )
         Message.objects.filter(id=job.reply_id).update(served_model=served_model)
+    bind(call_id=call_id)
     return replace(job, call_id=call_id, attempt=number, served_model=served_model)
 
 
@@ -249,6 +259,7 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
             now=now,
         )
     )
+    bind(answer_id=reply.id, call_id=call_id, rollout=route.rollout, arm=route.arm, reason=route.reason)
     rollout_services.log_route(route, unit=user.unit, call_id=call_id)
     return reply, Job(
         reply_id=reply.id,

@@ -3,6 +3,7 @@
 Every bad value is reported at once by ``env.seal()``. ``.env.example`` lists each variable.
 """
 
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 from environs import Env, validate
 
+from config.logs import choose_format
 from config.paths import BASE_DIR, VAR_DIR, redis_socket
 
 env = Env(eager=False)
@@ -31,6 +33,7 @@ DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 10, validate=validate.Range(m
 REDIS_URL = env.str("REDIS_URL", f"unix://{redis_socket()}")
 TIME_ZONE = env.str("TIME_ZONE", "UTC")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", "auto", validate=validate.OneOf(["auto", "text", "json"]))
 
 # --- Models and providers -------------------------------------------------------------------
 
@@ -126,6 +129,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "chat.log_context.log_context_middleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.static_files.StaticFilesMiddleware",
@@ -270,8 +274,15 @@ CELERY_BEAT_SCHEDULE = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "config.logs.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"context": {"()": "chat.log_context.LogContext"}},
+    "formatters": {"text": {"()": "config.logs.LineFormatter"}, "json": {"()": "config.logs.JsonFormatter"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": choose_format(LOG_FORMAT, terminal=sys.stderr.isatty()),
+            "filters": ["context"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # The SDKs' transport logs whole URLs at INFO, and httpx2 one line a request.

@@ -138,6 +138,9 @@ def _run(*, demo: bool) -> int:
         if ensure_secret_key(env_file, BASE_DIR / ".env.example", os.environ):
             sys.stdout.write("Wrote a fresh SECRET_KEY to .env\n")
         environment = read_environment(env_file, os.environ)
+        if sys.stdout.isatty() and environment.get("LOG_FORMAT", "auto") == "auto":
+            # The processes write into our pipe and can't see the terminal behind it.
+            os.environ["LOG_FORMAT"] = "text"
         port = web_port(environment)
         supervisor = Supervisor(children(environment=environment, port=port, demo=demo))
         return asyncio.run(supervisor.run(announcement(port=port, simulated=unset_providers(environment))))

@@ -282,16 +282,16 @@ class Decider:
     def _criterion(self, name: CriterionName, found: Finding | None, snapshot: Snapshot, people: PerArm) -> Criterion:
         rated = name == "satisfaction"
         counts = measured.ratings(snapshot.stages) if rated else measured.requests(snapshot.stages)
-        known = {
-            "name": name,
-            "margin": self._margin(name),
-            "requests": counts,
-            "people": people,
-            "watch_only": name in self.config.watch_only,
-        }
-        if found is None:
-            return Criterion(state="waived" if rated else "not_measured", **known)
-        return Criterion(**known, **self._evidence(name, found, snapshot))
+        state: StateName = "waived" if rated else "not_measured"
+        criterion = Criterion(
+            name=name,
+            state=state,
+            margin=self._margin(name),
+            requests=counts,
+            people=people,
+            watch_only=name in self.config.watch_only,
+        )
+        return criterion if found is None else replace(criterion, **self._evidence(name, found, snapshot))
 
     def _evidence(self, name: CriterionName, found: Finding, snapshot: Snapshot) -> dict[str, Any]:
         alpha = self.config.alpha
@@ -335,15 +335,17 @@ class Decider:
 
     def _missing(self, snapshot: Snapshot, requests: PerArm, people: PerArm) -> list[Shortfall]:
         needed = max(self.config.min_sample, MIN_CALLS)
-        found = []
-        for arm, per_day in (("candidate", snapshot.candidate_per_day), ("baseline", snapshot.baseline_per_day)):
-            have = getattr(requests, arm)
-            if have < needed:
-                days = (needed - have) / per_day if per_day else None
-                found.append(Shortfall(what=f"{arm}_requests", have=have, need=needed, days=days))
-            if getattr(people, arm) < MIN_PEOPLE:
-                found.append(Shortfall(what=f"{arm}_people", have=getattr(people, arm), need=MIN_PEOPLE))
-        return found
+        wanted: tuple[tuple[Missing, int, int, float | None], ...] = (
+            ("candidate_requests", requests.candidate, needed, snapshot.candidate_per_day),
+            ("candidate_people", people.candidate, MIN_PEOPLE, None),
+            ("baseline_requests", requests.baseline, needed, snapshot.baseline_per_day),
+            ("baseline_people", people.baseline, MIN_PEOPLE, None),
+        )
+        return [
+            Shortfall(what=what, have=have, need=need, days=(need - have) / per_day if per_day else None)
+            for what, have, need, per_day in wanted
+            if have < need
+        ]
 
 
 def _verdict(evidence: Decision) -> VerdictName:

@@ -18,7 +18,7 @@ from rollout.changes import ChangeRefused, parse_percent
 from rollout.criteria import PerArm
 from rollout.decisions import Criterion
 from rollout.models import Stage
-from rollout.services import Status
+from rollout.status import Status
 from rollout.words import criterion_in_words, criterion_title
 
 # Raised when a key of the document changes its meaning or goes.

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from rollout.models import Verdict
-from rollout.services import Status
+from rollout.status import Status
 from rollout.words import percentage
 
 Document = Mapping[str, Any]

@@ -96,6 +96,7 @@ def test_the_share_of_requests_is_the_percentage():
     assert figures.expected_candidate == Decimal("0.35") * figures.requests
     # 600 people, some of whom write a lot: 35 % of requests within six standard errors.
     assert figures.candidate.requests / figures.requests == pytest.approx(0.35, abs=0.15)
+    assert figures.candidate.people is not None
     assert figures.candidate.people / 600 == pytest.approx(0.35, abs=0.12)
     assert figures.baseline.ratings / figures.baseline.requests == pytest.approx(0.12, abs=0.03)
     assert figures.baseline.rating_mean == pytest.approx(4.2, abs=0.2)
@@ -194,7 +195,7 @@ def test_deleting_removes_all_of_it_and_leaves_real_data_as_it_was():
     assert sums() == before
 
 
-def sums() -> list[dict[str, Any]]:
+def sums() -> list[Any]:
     return [
         *Slice.objects.order_by("grain").values("grain", "start", "arm", "sums"),
         *ClusterSum.objects.order_by("cluster").values("scope", "arm", "cluster", "sums"),

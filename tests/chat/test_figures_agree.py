@@ -97,5 +97,7 @@ def test_twenty_calls_cost_what_the_price_list_says():
     for call in calls:
         of_input, of_output = LIST_PRICES[call.served_model]
         assert not call.cached_tokens
+        assert call.input_tokens is not None
+        assert call.output_tokens is not None
         by_hand = (call.input_tokens * of_input + call.output_tokens * of_output) / 1_000_000
         assert call.cost_usd == by_hand

@@ -150,7 +150,7 @@ def test_people_are_counted_once_in_a_window_in_an_arm_and_in_a_run():
     past = reading.health(rollout=NAME, since=NOW - timedelta(minutes=240), until=NOW - timedelta(minutes=60))
     assert (past.baseline.people, past.candidate.people) == (2, 0)
     # Ada moved to the candidate later; where she was first is what the split is judged by.
-    by_arm = Counter()
+    by_arm: Counter[tuple[int, str]] = Counter()
     for row in ClusterSum.objects.filter(scope="stretch"):
         by_arm[row.stretch, row.arm] += row.sums.get("people", 0)
     assert by_arm == {(1, "baseline"): 2, (2, "candidate"): 0}
@@ -231,7 +231,7 @@ def test_old_calls_go_and_nothing_that_they_add_up_to():
     roll_up(now=NOW)
     count_people(now=NOW)
     before = stored()
-    week = {"rollout": NAME, "since": NOW - timedelta(days=20), "until": NOW}
+    week: dict[str, Any] = {"rollout": NAME, "since": NOW - timedelta(days=20), "until": NOW}
     seen = reading.health(**week)
 
     deleted = delete_old_calls(now=NOW, days=1)
@@ -373,7 +373,7 @@ def test_totals_never_drift_whatever_happens_in_whatever_order(actions):
     with transaction.atomic():
         try:
             opened: list[ModelCall] = []
-            ever = Counter()
+            ever: Counter[tuple[str, str]] = Counter()
             for name, *given_values in actions:
                 act(name, given_values, opened, ever)
             for call in opened:
@@ -417,7 +417,9 @@ def act(name: str, values: list[Any], opened: list[ModelCall], ever: "Counter[tu
 
 
 def close(call_id: UUID, outcome: str, ever: "Counter[tuple[str, str]]", ended_at: datetime = NOW) -> None:
-    text = {"ttft_ms": 120, "latency_ms": 900} if outcome in ("ok", "cancelled") else {}
-    cost = {"cost_usd": Decimal("0.000123456789"), "baseline_cost_usd": Decimal("0.001")} if text else {}
+    text: dict[str, Any] = {"ttft_ms": 120, "latency_ms": 900} if outcome in ("ok", "cancelled") else {}
+    cost: dict[str, Any] = (
+        {"cost_usd": Decimal("0.000123456789"), "baseline_cost_usd": Decimal("0.001")} if text else {}
+    )
     if services.close_call(call_id, services.CallEnd(outcome=outcome, ended_at=ended_at, **text, **cost)):
         ever[ModelCall.objects.get(pk=call_id).arm, outcome] += 1

@@ -10,7 +10,7 @@ import pytest
 
 from rollout import decisions
 from rollout.decisions import Config, Decider, Decision
-from rollout.evidence import BucketSums, Measure, Snapshot, StageSums, Stream
+from rollout.evidence import ArmName, BucketSums, Measure, Snapshot, StageSums, Stream
 
 
 def stream(
@@ -164,7 +164,7 @@ def test_harm_that_begins_late_shows_in_the_window():
     verdicts = []
     for number in range(4000):
         person = dice.randrange(1500)
-        arm = "candidate" if (person * 7919 % 10_000) / 100 < 50 else "baseline"
+        arm: ArmName = "candidate" if (person * 7919 % 10_000) / 100 < 50 else "baseline"
         failed = dice.random() < (0.12 if arm == "candidate" else 0.01)
         made.add(person=str(person), arm=arm, error=failed, ttft_ms=None if failed else 140, cost=0.1)
         if number % 100 == 99:

@@ -18,7 +18,7 @@ from rollout import services, text
 from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, get_rollout, parse_percent
 from rollout.models import Source
 from rollout.serializers import StatusSerializer
-from rollout.services import Status
+from rollout.status import Status
 
 # What each changing action asks for; set-traffic brings its own number.
 _CHANGES: dict[str, dict[str, Any]] = {

@@ -267,6 +267,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-abandoned-answers": {"task": "chat.sweep_abandoned", "schedule": 60.0, "options": {"expires": 55}},
     "evaluate-rollouts": {"task": "rollout.evaluate", "schedule": 60.0, "options": {"expires": 55}},
     "roll-up": {"task": "metrics.roll_up", "schedule": 2.0, "options": {"expires": 2}},
+    "build-reports": {"task": "rollout.build_reports", "schedule": 600.0, "options": {"expires": 595}},
     "count-people": {"task": "metrics.count_people", "schedule": 60.0, "options": {"expires": 55}},
     "delete-old-calls": {"task": "metrics.delete_old_calls", "schedule": 3600.0, "options": {"expires": 3500}},
 }

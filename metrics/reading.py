@@ -36,7 +36,8 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     """
     state = RollupState.objects.filter(pk=1).first() or RollupState()
     since, end = (_cut(moment, up=up, state=state) for moment, up in ((since, False), (until, True)))
-    newest = _newest(rollout, Grain.HOUR)
+    # Where slices of five minutes are gone, windows are cut at hours.
+    newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
     is_newest = newest is None or newest < end
     arms: dict[str, Sums] = defaultdict(Sums)
     other: dict[str, int] = defaultdict(int)

@@ -285,3 +285,37 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rollout} {self.verdict}"
+
+
+class Report(models.Model):
+    """What a day or week of a rollout came to. Frozen once built; other figures are a new version."""
+
+    class Kind(models.TextChoices):
+        """How long."""
+
+        DAILY = "daily", _("daily")
+        WEEKLY = "weekly", _("weekly")
+
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
+    rollout = models.CharField(_("rollout"), max_length=100)
+    first_day = models.DateField(_("first day"), help_text=_("In TIME_ZONE; weeks begin on Monday."))
+    version = models.PositiveIntegerField(_("version"))
+    is_newest = models.BooleanField(_("newest version"), default=True)
+    built_at = models.DateTimeField(_("built"))
+    document = models.JSONField(_("figures"))
+
+    class Meta:
+        verbose_name = _("report")
+        verbose_name_plural = _("reports")
+        ordering = ["-first_day", "kind", "rollout", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "rollout", "first_day", "version"], name="one_report_of_a_version"),
+            models.UniqueConstraint(
+                fields=["kind", "rollout", "first_day"],
+                condition=models.Q(is_newest=True),
+                name="one_newest_report_of_a_period",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.first_day} {self.kind} {self.version}"

@@ -1,0 +1,52 @@
+"""``manage.py build_reports``: build the reports of any days of the past anew."""
+
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from rollout.models import Report, Rollout
+from rollout.reports import build_report, monday
+
+
+class Command(BaseCommand):
+    """Safe to run at any time: figures that are the same make no new version."""
+
+    help = "Builds the daily reports of a range of days, and the weekly reports of the weeks that it touches."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The range, both ends included."""
+        parser.add_argument("--from", dest="first", metavar="DATE", help=_("First day, YYYY-MM-DD; default yesterday."))
+        parser.add_argument("--to", dest="last", metavar="DATE", help=_("Last day, YYYY-MM-DD; default yesterday."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Build, and say what was built."""
+        now = timezone.now()
+        yesterday = now.astimezone(ZoneInfo(settings.TIME_ZONE)).date() - timedelta(days=1)
+        last = _day(options["last"], default=yesterday)
+        first = _day(options["first"], default=min(last, yesterday))
+        if not first <= last <= yesterday:
+            raise CommandError(_("The first day must not come after the last, and the last must be over."))
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        weeks = [week for week in dict.fromkeys(map(monday, days)) if week + timedelta(days=6) <= yesterday]
+        for rollout in Rollout.objects.order_by("name").values_list("name", flat=True):
+            for kind, starts in ((Report.Kind.DAILY, days), (Report.Kind.WEEKLY, weeks)):
+                for start in starts:
+                    report = build_report(kind, rollout, start, now=now)
+                    built = _("%(rollout)s %(kind)s %(day)s: version %(version)d")
+                    self.stdout.write(
+                        built % {"rollout": rollout, "kind": kind.label, "day": start, "version": report.version}
+                    )
+
+
+def _day(text: str | None, *, default: date) -> date:
+    if text is None:
+        return default
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise CommandError(_("Not a date: %(text)s. Write it as YYYY-MM-DD.") % {"text": text}) from None

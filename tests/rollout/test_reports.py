@@ -107,7 +107,7 @@ def test_a_worker_that_was_off_catches_up_and_what_has_settled_stays():
     build_due_reports(now=NOW)
     assert Report.objects.filter(kind="daily", version=2).count() == 0
 
-    midnight = day_bounds(DAY, timezone.get_default_timezone())[1]  # type: ignore[arg-type]
+    midnight = day_bounds(DAY, timezone.get_default_timezone())[1]
     ModelCallFactory(started_at=midnight - timedelta(minutes=5))
     build_due_reports(now=midnight + timedelta(minutes=1))
     late = ModelCallFactory(started_at=midnight - timedelta(minutes=5), ended_at=midnight + timedelta(hours=1))

@@ -64,7 +64,8 @@ def run(world: World, seed: int, *, calls: int = CALLS, looks: int = LOOKS) -> R
         for number in range(PEOPLE)
     ]
     asked = dice.choices(people, [min(MOST_KEEN, dice.paretovariate(KEENNESS)) for _ in people], k=calls)
-    stream, decider, first, peak = Stream(), Decider(Config()), {}, 0.0
+    stream, decider, peak = Stream(), Decider(Config()), 0.0
+    first: dict[str, int] = {}
     seen: set[str] = set()
     srm_people = None
     each, per_stage = calls // looks, math.ceil(calls / len(world.stages))

@@ -224,13 +224,11 @@ def _quantile(clusters: Mapping[int, Measure], share: float) -> float | None:
 def _beyond(clusters: Mapping[int, Measure], limit: float) -> Clusters:
     """How many calls of each cluster lie beyond a place in bins; the bin that holds it counts in part."""
     whole, part = math.floor(limit), 1 - (limit - math.floor(limit))
-    return {
-        g: (
-            sum(n if number > whole else part * n if number == whole else 0 for number, n in measure.bins.items()),
-            measure.n,
-        )
-        for g, measure in clusters.items()
-    }
+    beyond: dict[int, tuple[float, float]] = {}
+    for g, measure in clusters.items():
+        bins = measure.bins
+        beyond[g] = sum([bins[number] for number in bins if number > whole]) + part * bins.get(whole, 0), measure.n
+    return beyond
 
 
 def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:

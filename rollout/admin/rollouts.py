@@ -10,15 +10,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from metrics.read_only import ModelAdmin, ReadOnlyAdmin
+from metrics.read_only import ModelAdmin
 from rollout import services, text, words
 from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
-from rollout.models import Evaluation, Report, Rollout, RolloutChange, Source, Stage, Verdict
+from rollout.models import Rollout, Source, Stage, Verdict
 from rollout.serializers import StatusSerializer
 
 _NEW_RAMP = _("A new rollout gets the usual ramp (5, 15, 35, 100 %) unless stages are given below.")
@@ -238,70 +237,3 @@ def _beside(name: str) -> dict[str, Any]:
         "split": text.split_in_words(document),
         "history": [(change, words.change_in_words(change.changes)) for change in services.history(name)],
     }
-
-
-@admin.register(RolloutChange)
-class RolloutChangeAdmin(ReadOnlyAdmin):
-    """Who changed what, when, from where and why."""
-
-    list_display = ("changed_at", "rollout", "actor", "source", "what", "why")
-    list_filter = ("source", ("rollout", admin.AllValuesFieldListFilter))
-    search_fields = ("actor", "why")
-    fields = ("rollout", "changed_at", "actor", "changed_by", "source", "what", "why")
-
-    @admin.display(description=_("changes"))
-    def what(self, change: RolloutChange) -> str:
-        """Old → new, one a line."""
-        return format_html_join("", "<div>{}: {} → {}</div>", words.change_in_words(change.changes))
-
-
-@admin.register(Evaluation)
-class EvaluationAdmin(ReadOnlyAdmin):
-    """What was decided, and since when."""
-
-    list_display = ("first_at", "last_at", "rollout", "percent", "verdict", "reason")
-    list_filter = ("verdict", ("rollout", admin.AllValuesFieldListFilter))
-
-
-@admin.register(Report)
-class ReportAdmin(ReadOnlyAdmin):
-    """What each day and week came to, newest first; older versions can be found too."""
-
-    list_display = ("first_day", "kind", "rollout", "version", "candidate", "baseline", "saved", "decision", "built_at")
-    list_filter = ("kind", "is_newest", ("rollout", admin.AllValuesFieldListFilter))
-    date_hierarchy = "first_day"
-    change_form_template = "admin/rollout/report/change_form.html"
-
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        """As a page to read and to print."""
-        report = kwargs.get("obj")
-        if report is not None:
-            context.update(
-                {
-                    "report": report,
-                    "arm_rows": text.arm_rows(report.document),
-                    "cost_rows": text.cost_rows(report.document),
-                }
-            )
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    @admin.display(description=_("candidate's requests"))
-    def candidate(self, report: Report) -> int:
-        """First attempts."""
-        return int(report.document["arms"]["candidate"]["requests"])
-
-    @admin.display(description=_("baseline's requests"))
-    def baseline(self, report: Report) -> int:
-        """First attempts."""
-        return int(report.document["arms"]["baseline"]["requests"])
-
-    @admin.display(description=_("saved"))
-    def saved(self, report: Report) -> str:
-        """In dollars."""
-        return text.usd(report.document["arms"]["candidate"]["savedUsd"])
-
-    @admin.display(description=_("decision at the end"))
-    def decision(self, report: Report) -> str:
-        """In words."""
-        decision = report.document["decision"]
-        return "–" if decision is None else str(Verdict(decision["verdict"]).label)

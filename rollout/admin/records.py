@@ -1,0 +1,32 @@
+"""What is kept of a rollout's past, to look at: its changes and what was decided."""
+
+from django.contrib import admin
+from django.utils.html import format_html_join
+from django.utils.translation import gettext_lazy as _
+
+from metrics.read_only import ReadOnlyAdmin
+from rollout import words
+from rollout.models import Evaluation, RolloutChange
+
+
+@admin.register(RolloutChange)
+class RolloutChangeAdmin(ReadOnlyAdmin):
+    """Who changed what, when, from where and why."""
+
+    list_display = ("changed_at", "rollout", "actor", "source", "what", "why")
+    list_filter = ("source", ("rollout", admin.AllValuesFieldListFilter))
+    search_fields = ("actor", "why")
+    fields = ("rollout", "changed_at", "actor", "changed_by", "source", "what", "why")
+
+    @admin.display(description=_("changes"))
+    def what(self, change: RolloutChange) -> str:
+        """Old → new, one a line."""
+        return format_html_join("", "<div>{}: {} → {}</div>", words.change_in_words(change.changes))
+
+
+@admin.register(Evaluation)
+class EvaluationAdmin(ReadOnlyAdmin):
+    """What was decided, and since when."""
+
+    list_display = ("first_at", "last_at", "rollout", "percent", "verdict", "reason")
+    list_filter = ("verdict", ("rollout", admin.AllValuesFieldListFilter))

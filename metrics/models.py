@@ -277,6 +277,7 @@ class RollupState(models.Model):
     """How far the roll-ups are; one row, whose lock lets one process at a time write them."""
 
     rolled_at = models.DateTimeField(null=True, help_text="When nothing was left to roll up.")
+    changed_at = models.DateTimeField(null=True, help_text="When calls were last added, or all was made anew.")
     horizon = models.DateTimeField(null=True, help_text="Calls that started before it are deleted.")
     paused_until = models.DateTimeField(null=True, help_text="A rebuild is at work, and was alive two minutes before.")
 

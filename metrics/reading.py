@@ -28,6 +28,11 @@ def rolled_at() -> datetime | None:
     return None if state is None else state.rolled_at
 
 
+def changed_at() -> datetime | None:
+    """When the roll-ups last changed: until they do again, all that is read from them stays the same."""
+    return RollupState.objects.filter(pk=1).values_list("changed_at", flat=True).first()
+
+
 def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     """Both arms between two moments, cut at five minutes (``since`` earlier, ``until`` later).
 

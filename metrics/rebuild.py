@@ -79,6 +79,7 @@ class _Pause:
         """Let roll-ups go on, in the caller's transaction."""
         self._check()
         self._write(None)
+        RollupState.objects.filter(pk=1).update(changed_at=self._clock())
 
     def _check(self) -> None:
         if RollupState.objects.select_for_update().get(pk=1).paused_until != self._until:

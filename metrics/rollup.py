@@ -95,9 +95,10 @@ def _roll_up_batch(now: datetime) -> int:
             store(fold)
             _mark_counted(calls)
             _close_full_windows(fold, now)
+            state.changed_at = now
         if len(calls) < BATCH:
             state.rolled_at = now
-            state.save(update_fields=["rolled_at"])
+        state.save(update_fields=["rolled_at", "changed_at"])
     return len(calls)
 
 

@@ -65,6 +65,25 @@ def criterion_title(name: str) -> str:
     }[name]
 
 
+def criterion_state(state: str) -> str:
+    """How a criterion stands, as a label."""
+    return {
+        "inside": _("Inside the margin"),
+        "harm": _("Outside the margin"),
+        "unproven": _("Not yet proven"),
+        "not_measured": _("Not measured yet"),
+        "waived": _("Left out"),
+    }[state]
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A criterion's figure with its unit: ``+0.31 points``; a dash where it is not known."""
+    if value is None:
+        return "–"
+    text = {"points": _("%(value)+.2f points"), "percent": _("%(value)+.1f %%"), "stars": _("%(value)+.2f stars")}[unit]
+    return text % {"value": value}
+
+
 def criterion_in_words(criterion: Criterion) -> str:
     """One criterion's result in a sentence, with its estimate and margin."""
     text = {
@@ -199,47 +218,3 @@ def _shortfall(item: Shortfall) -> str:
     }[item.what]
     days = "" if item.days is None else f"; {_duration(item.days)}"
     return text % {"more": more, "have": item.have, "need": item.need, "days": days}
-
-
-def glossary() -> list[tuple[str, str]]:
-    """Each term that staff meet, with a sentence that explains it."""
-    return [
-        (_("Baseline"), _("The model that people get today.")),
-        (_("Candidate"), _("The cheaper model that a rollout moves people to.")),
-        (_("Arm"), _("The baseline's people or the candidate's; each person stays in one as long as the share stays.")),
-        (_("Share"), _("The percentage of people, not of requests, who get the candidate.")),
-        (_("Run"), _("From one start of the rollout to the next; only requests of the present run decide.")),
-        (
-            _("Stretch"),
-            _("A time under one share; arms are compared only within a stretch, so a busy hour fools nobody."),
-        ),
-        (
-            _("Window"),
-            _("The newest requests alone, since the last 2,000 or the last change: shows harm that begins late."),
-        ),
-        (_("Estimate"), _("What the requests so far say about the difference between the arms.")),
-        (_("Interval"), _("Where the true difference lies almost surely, however often one has looked.")),
-        (_("Margin"), _("How much worse than the baseline the candidate may be.")),
-        (_("Inside"), _("Proven to keep its margin: 20 times likelier so than not.")),
-        (_("Not yet proven"), _("The estimate may be good, but too few people have been measured to be sure.")),
-        (
-            _("Errors"),
-            _("Requests that failed, timed out, were refused or brought no text; a person's own stop is none."),
-        ),
-        (_("Latency"), _("The typical time to the first visible word, or to the last, as the rollout says.")),
-        (
-            _("Slowest answers (p95)"),
-            _("How many of the candidate's requests are slower than nearly all of the baseline's."),
-        ),
-        (_("Saved"), _("What the same tokens would have cost at the baseline's price, minus what they cost.")),
-        (_("Satisfaction"), _("The mean of people's ratings, from 1 to 5; left out below 30 ratings an arm.")),
-        (
-            _("Split"),
-            _("How people came to the arms; if not as the share says, something is broken and nothing is decided."),
-        ),
-        (_("Watch only"), _("Measured and shown, and without a say.")),
-        (_("Go"), _("Every criterion is proven to be inside its margin: raise the share.")),
-        (_("Hold"), _("Stay at this share: the candidate is worse than the baseline, or the split is wrong.")),
-        (_("Roll back"), _("The candidate is proven to be worse than its margins allow: turn it off.")),
-        (_("Not enough data"), _("Wait: nothing is proven yet, in either direction.")),
-    ]

@@ -10,11 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from metrics.read_only import ModelAdmin
 from rollout import services, text, words
+from rollout.admin.dashboard import DashboardPages
 from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
 from rollout.models import Rollout, Source, Stage, Verdict
@@ -54,13 +55,13 @@ class StageInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Rollout)
-class RolloutAdmin(ModelAdmin):
+class RolloutAdmin(DashboardPages):
     """Nothing here writes a row by itself."""
 
     form = RolloutForm
     inlines = (StageInline,)
     autocomplete_fields = ("users", "groups")
-    list_display = ("name", "models", "state", "traffic", "decision")
+    list_display = ("name", "models", "state", "traffic", "decision", "dashboard")
     actions = ("enable", "disable", "reset")
 
     class Media:
@@ -88,6 +89,12 @@ class RolloutAdmin(ModelAdmin):
         """What today's figures say."""
         current = services.status(rollout.name, now=timezone.now())
         return str(Verdict(current.decision.verdict).label)
+
+    @admin.display(description=_("dashboard"))
+    def dashboard(self, rollout: Rollout) -> str:
+        """Its link."""
+        address = reverse("admin:rollout_rollout_dashboard", args=[rollout.pk])
+        return format_html('<a href="{}">{}</a>', address, _("Dashboard"))
 
     def _change_each(self, request: HttpRequest, queryset: QuerySet[Any], changes: Mapping[str, Any], why: str) -> None:
         done = []

@@ -1,0 +1,18 @@
+"""The newest calls that ended badly, for people who look into it. Part of metrics' services.
+
+Read by an index of failed calls alone, so it costs the same at any size. Holds no text of people or vendors: a call's
+error is in our own words (see ``chat.providers.base.ProviderError``).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from metrics.models import ModelCall
+from metrics.sums import ERROR_OUTCOMES
+
+
+def recent_failures(*, rollout: str, since: datetime, limit: int = 10) -> Sequence[ModelCall]:
+    """Calls of a rollout that started at ``since`` or later and ended badly, the newest first."""
+    failed = ModelCall.objects.filter(rollout=rollout, outcome__in=sorted(ERROR_OUTCOMES), started_at__gte=since)
+    shown = failed.only("started_at", "arm", "served_model", "outcome", "error_class", "error_detail", "http_status")
+    return list(shown.order_by("-started_at")[:limit])

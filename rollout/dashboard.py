@@ -1,0 +1,165 @@
+"""Everything that a rollout's dashboard shows, for one span of time. Part of rollout's services; is told the time.
+
+The figures are the status document's own, so they agree with the API, the command line and the reports to the digit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from metrics import reading
+from metrics.failures import recent_failures
+from metrics.slices import Grain, ceil, floor
+from rollout import services, words
+from rollout.changes import get_rollout
+from rollout.charts import Chart, Mark, Sheet, place_of
+from rollout.models import Evaluation, RolloutChange
+from rollout.serializers import StatusSerializer
+from rollout.status import Status
+from rollout.tiles import Line, line_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A span of time up to now, and how finely it is drawn."""
+
+    key: str
+    title: Any
+    hours: int
+    grain: Grain
+    label: str
+
+
+RANGES: Mapping[str, Range] = {
+    each.key: each
+    for each in (
+        Range(key="1h", title=gettext_lazy("1 hour"), hours=1, grain=Grain.FIVE_MINUTES, label="H:i"),
+        Range(key="6h", title=gettext_lazy("6 hours"), hours=6, grain=Grain.FIVE_MINUTES, label="H:i"),
+        Range(key="24h", title=gettext_lazy("24 hours"), hours=24, grain=Grain.HOUR, label="H:i"),
+        Range(key="7d", title=gettext_lazy("7 days"), hours=168, grain=Grain.HOUR, label="j N H:i"),
+        Range(key="30d", title=gettext_lazy("30 days"), hours=720, grain=Grain.DAY, label="j N"),
+        Range(key="90d", title=gettext_lazy("90 days"), hours=2160, grain=Grain.DAY, label="j N"),
+    )
+}
+DEFAULT_RANGE = "24h"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One criterion: its part of the status document, and its line (``None`` while it is not measured)."""
+
+    criterion: Mapping[str, Any]
+    line: Line | None
+
+    @property
+    def state(self) -> str:
+        """How it stands, as a label."""
+        return words.criterion_state(self.criterion["state"])
+
+    @property
+    def estimate(self) -> str:
+        """In words, as the two below."""
+        return self._quantity("estimate")
+
+    @property
+    def margin(self) -> str:
+        """How far the estimate may go."""
+        return self._quantity("margin")
+
+    @property
+    def interval(self) -> str:
+        """Where the truth lies."""
+        return _("%(low)s to %(high)s") % {"low": self._quantity("low"), "high": self._quantity("high")}
+
+    def _quantity(self, key: str) -> str:
+        return words.quantity(self.criterion[key], self.criterion["unit"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dashboard:
+    """``document`` is the status document of the range; ``failures`` are calls that ended badly, newest first."""
+
+    current: Status
+    document: Mapping[str, Any]
+    tiles: Sequence[Tile]
+    charts: Sequence[Chart]
+    changes: Sequence[RolloutChange]
+    failures: Sequence[Any]
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the present stage's least time is over; ``None`` outside the ramp."""
+        rollout = self.current.rollout
+        here = next((stage for stage in self.current.stages if stage.percent == rollout.percent), None)
+        if here is None or self.current.next_stage is None or rollout.everyone is not None:
+            return None
+        return self.current.standing_since + timedelta(days=here.min_days)
+
+
+def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
+    """The dashboard of a rollout over a range that ends ``now``. Raises RolloutNotFound."""
+    current = services.status(name, hours=chosen.hours, now=now)
+    document = StatusSerializer(current).data
+    changes = list(
+        RolloutChange.objects.filter(rollout=name, changed_at__gte=current.health.since, changed_at__lte=now)
+    )
+    return Dashboard(
+        current=current,
+        document=document,
+        tiles=[
+            Tile(criterion=part, line=line_of(criterion))
+            for part, criterion in zip(document["criteria"], current.decision.criteria, strict=True)
+        ],
+        charts=_charts(current, chosen, changes, now),
+        changes=changes,
+        failures=recent_failures(rollout=name, since=current.health.since),
+    )
+
+
+def fingerprint(name: str, *, now: datetime) -> str:
+    """Changes whenever the dashboard would: new figures, a change, another decision, another minute.
+
+    Three rows are read for it, at any size. Raises RolloutNotFound.
+    """
+    rollout = get_rollout(name)
+    decided = Evaluation.objects.filter(rollout=name).values_list("pk", flat=True).first()
+    minute = now.replace(second=0, microsecond=0)
+    return f"{minute.timestamp():.0f}-{rollout.version}-{decided}-{reading.changed_at()}"
+
+
+def _charts(current: Status, chosen: Range, changes: Sequence[RolloutChange], now: datetime) -> list[Chart]:
+    since, grain = current.health.since, chosen.grain
+    found = {
+        point.start: point
+        for point in reading.series(rollout=current.rollout.name, since=since, until=now, grain=grain)
+    }
+    first, end = floor(since, grain), max(ceil(now, grain), floor(since, grain) + 2 * grain.length)
+    starts = [first + number * grain.length for number in range((end - first) // grain.length)]
+    marks = [Mark(at=round(place_of(change.changed_at, starts), 4), text=_in_words(change)) for change in changes]
+    sheet = Sheet(
+        candidate=current.rollout.candidate,
+        baseline=current.rollout.baseline,
+        labels=[_label(start, chosen) for start in starts],
+        points=[found.get(start) for start in starts],
+        marks=marks,
+    )
+    return sheet.charts()
+
+
+def _label(start: datetime, chosen: Range) -> str:
+    # Slices of a day are cut in UTC, and so named.
+    moment = start if chosen.grain == Grain.DAY else timezone.localtime(start)
+    return formats.date_format(moment, chosen.label)
+
+
+def _in_words(change: RolloutChange) -> str:
+    lines = [
+        _("%(what)s: %(old)s → %(new)s") % {"what": what, "old": old, "new": new}
+        for what, old, new in words.change_in_words(change.changes)
+    ]
+    return ", ".join([*lines, change.actor])

@@ -1,0 +1,145 @@
+// Draws the dashboard's charts and keeps them up as htmx brings new figures. Only canvases are drawn here: all else is HTML.
+
+const live = document.getElementById("dashboard-live");
+const stale = document.getElementById("dashboard-stale");
+const charts = new Map();
+const language = document.documentElement.lang || "en";
+
+const write = {
+  count: new Intl.NumberFormat(language, { maximumFractionDigits: 1 }).format,
+  ms: (value) => `${new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value)} ms`,
+  percent: (value) => `${new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format(value)} %`,
+  usd: new Intl.NumberFormat(language, { style: "currency", currency: "USD", maximumSignificantDigits: 4 }).format,
+  stars: new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format,
+};
+
+function colour(name) {
+  return getComputedStyle(live).getPropertyValue(`--${name}`).trim();
+}
+
+// A change of the rollout: a line across the chart, at its moment.
+const marks = {
+  id: "marks",
+  afterDatasetsDraw(chart) {
+    const { ctx, chartArea, config } = chart;
+    ctx.save();
+    ctx.strokeStyle = colour("body-quiet-color");
+    ctx.setLineDash([4, 3]);
+    for (const { at } of config.options.marks) {
+      const x = chartArea.left + (chartArea.width * at) / chart.data.labels.length;
+      if (x >= chartArea.left && x <= chartArea.right) {
+        ctx.beginPath();
+        ctx.moveTo(x, chartArea.top);
+        ctx.lineTo(x, chartArea.bottom);
+        ctx.stroke();
+      }
+    }
+    ctx.restore();
+  },
+};
+
+function datasets(spec) {
+  return spec.series.map((line) => ({
+    type: line.kind,
+    label: line.name,
+    data: line.values,
+    borderColor: colour(line.role),
+    backgroundColor: colour(line.role),
+    borderDash: line.dashed ? [5, 4] : [],
+    borderWidth: line.kind === "bar" ? 0 : 2,
+    // A slice alone between slices without calls is a dot: a line would not show it.
+    pointRadius: line.values.map((value, i) => (line.values[i - 1] == null && line.values[i + 1] == null ? 2.5 : 0)),
+    pointHitRadius: 8,
+    tension: 0,
+    order: line.kind === "bar" ? 1 : 0,
+  }));
+}
+
+function options(spec) {
+  const text = colour("body-fg");
+  const grid = colour("hairline-color");
+  const stacked = spec.series.filter((line) => line.kind === "bar").length > 1;
+  return {
+    animation: false,
+    responsive: true,
+    maintainAspectRatio: false,
+    interaction: { mode: "index", intersect: false },
+    marks: spec.marks,
+    scales: {
+      x: { offset: true, stacked, ticks: { color: text, maxRotation: 0, autoSkipPadding: 16 }, grid: { display: false } },
+      y: {
+        beginAtZero: spec.unit !== "stars",
+        ticks: { color: text, callback: (value) => write[spec.unit](value), maxTicksLimit: 6 },
+        grid: { color: grid },
+        // The expected line lies over the bars, not on top of them.
+        stacked: stacked && "single",
+      },
+    },
+    plugins: {
+      legend: { labels: { color: text, boxWidth: 14, usePointStyle: false } },
+      tooltip: {
+        callbacks: {
+          label: (item) => `${item.dataset.label}: ${write[spec.unit](item.parsed.y)}`,
+          footer: ([item]) => spec.marks.filter(({ at }) => Math.floor(at) === item.dataIndex).map((mark) => mark.text),
+        },
+      },
+    },
+  };
+}
+
+function draw() {
+  const specs = JSON.parse(document.getElementById("dashboard-charts").textContent);
+  const shown = new Set();
+  for (const spec of specs) {
+    const canvas = live.querySelector(`canvas[data-chart="${spec.key}"]`);
+    const data = { labels: spec.labels, datasets: datasets(spec) };
+    const before = charts.get(spec.key);
+    shown.add(spec.key);
+    if (before && before.canvas === canvas) {
+      before.data = data;
+      before.options = options(spec);
+      before.update("none");
+    } else {
+      before?.destroy();
+      charts.set(spec.key, new Chart(canvas, { type: "line", data, options: options(spec), plugins: [marks] }));
+    }
+  }
+  for (const [key, chart] of charts) {
+    if (!shown.has(key)) {
+      chart.destroy();
+      charts.delete(key);
+    }
+  }
+}
+
+let open = [];
+
+live.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["If-None-Match"] = document.getElementById("dashboard-seen").dataset.etag;
+});
+
+live.addEventListener("htmx:beforeSwap", (event) => {
+  if (!event.detail.xhr.responseURL.includes("/dashboard/live/")) {
+    // Signed out meanwhile: the page itself asks to sign in.
+    event.detail.shouldSwap = false;
+    location.reload();
+    return;
+  }
+  open = [...live.querySelectorAll("details[open]")].map(({ id }) => id);
+});
+
+live.addEventListener("htmx:afterSwap", () => {
+  for (const id of open) {
+    document.getElementById(id)?.setAttribute("open", "");
+  }
+  draw();
+});
+
+live.addEventListener("htmx:afterRequest", (event) => {
+  stale.hidden = event.detail.xhr.status >= 200 && event.detail.xhr.status < 400;
+});
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+
+draw();

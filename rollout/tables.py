@@ -1,0 +1,39 @@
+"""Parts of the status document as rows for a page: label and figures in words. Knows words, asks nobody for figures."""
+
+from django.utils.translation import gettext as _
+
+from rollout.text import Document, Row, milliseconds, usd
+
+
+def percentile_rows(document: Document) -> list[Row]:
+    """Time to first token and whole answer at p50, p95 and p99: label, the candidate's, the baseline's."""
+    arms = document["arms"]
+    titles = {"ttft": _("Time to first token"), "latency": _("Whole answer")}
+    return [
+        (
+            f"{titles[measure]}, p{share}",
+            milliseconds(arms["candidate"][f"{measure}P{share}Ms"]),
+            milliseconds(arms["baseline"][f"{measure}P{share}Ms"]),
+        )
+        for measure in titles
+        for share in (50, 95, 99)
+    ]
+
+
+def rating_rows(document: Document) -> list[Row]:
+    """How many ratings of each number of stars: label, the candidate's, the baseline's."""
+    candidate, baseline = (document["arms"][arm]["ratingsByStar"] for arm in ("candidate", "baseline"))
+    return [
+        ("★" * stars, f"{candidate.get(str(stars), 0):,}", f"{baseline.get(str(stars), 0):,}")
+        for stars in range(5, 0, -1)
+    ]
+
+
+def saving_rows(document: Document) -> list[tuple[str, str]]:
+    """What is saved: label and amount."""
+    savings = document["savings"]
+    return [
+        (_("Saved in this time"), usd(savings["windowUsd"])),
+        (_("Saved since the beginning"), usd(savings["totalUsd"])),
+        (_("This time with everyone on the candidate (projected)"), usd(savings["projectedUsd"])),
+    ]

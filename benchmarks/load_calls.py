@@ -101,7 +101,7 @@ def main() -> int:
     Window.objects.create(rollout=rollout.name, run=1, number=0, stretch=1, percent=Decimal(5))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE metrics_modelcall")
-    print(f"{ModelCall.objects.count():,} calls in {time.monotonic() - begun:.0f} s")  # noqa: T201
+    print(f"{ModelCall.objects.count():,} calls in {time.monotonic() - begun:.0f} s")
     return 0
 
 

@@ -1,14 +1,19 @@
-"""The newest calls that ended badly, for people who look into it. Part of metrics' services.
+"""How calls ended, for people who look into it. Part of metrics' services.
 
-Read by an index of failed calls alone, so it costs the same at any size. Holds no text of people or vendors: a call's
-error is in our own words (see ``chat.providers.base.ProviderError``).
+The newest failures are read by an index of failed calls alone, at the same cost at any size. They hold no text of people
+or vendors: a call's error is in our own words (see ``chat.providers.base.ProviderError``).
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from metrics.models import ModelCall
+from metrics.models import ModelCall, Outcome
 from metrics.sums import ERROR_OUTCOMES
+
+
+def outcome_in_words(outcome: str) -> str:
+    """One of a call's outcomes, for people."""
+    return str(Outcome(outcome).label)
 
 
 def recent_failures(*, rollout: str, since: datetime, limit: int = 10) -> Sequence[ModelCall]:

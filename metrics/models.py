@@ -17,13 +17,13 @@ class Outcome(models.TextChoices):
     """How a call ended. ``RUNNING`` until it has."""
 
     RUNNING = "running", _("running")
-    OK = "ok", _("ok")
-    ERROR = "error", _("error")
-    TIMEOUT = "timeout", _("timeout")
+    OK = "ok", _("answered")
+    ERROR = "error", _("failed")
+    TIMEOUT = "timeout", _("timed out")
     REFUSED = "refused", _("refused")
-    EMPTY = "empty", _("empty")
-    CANCELLED = "cancelled", _("cancelled")
-    ABANDONED = "abandoned", _("abandoned")
+    EMPTY = "empty", _("without text")
+    CANCELLED = "cancelled", _("stopped by the person")
+    ABANDONED = "abandoned", _("broken off by us")
 
 
 class Arm(models.TextChoices):

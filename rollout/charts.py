@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from django.utils.translation import gettext as _
 
+from metrics.failures import outcome_in_words
 from metrics.health import ArmHealth, Point
 from rollout import text
 
@@ -120,17 +121,12 @@ class Sheet:
         return self._chart(key, title, "ms", lines)
 
     def _outcomes(self, arm: Literal["candidate", "baseline"], title: str) -> Chart:
-        bad: list[tuple[Role, str]] = [
-            ("error", _("Failed")),
-            ("timeout", _("Timed out")),
-            ("abandoned", _("Broken off by us")),
-            ("refused", _("Refused")),
-            ("empty", _("Without text")),
-            ("cancelled", _("Stopped by the person")),
-        ]
+        bad: tuple[Role, ...] = ("error", "timeout", "abandoned", "refused", "empty", "cancelled")
         parts = [
-            Series(name=name, role=role, kind="bar", values=self._values(arm, partial(_share_of, role)))
-            for role, name in bad
+            Series(
+                name=outcome_in_words(each), role=each, kind="bar", values=self._values(arm, partial(_share_of, each))
+            )
+            for each in bad
         ]
         met = [part for part in parts if any(part.values)]
         return self._chart(f"outcomes_{arm}", title, "percent", met)

@@ -62,6 +62,11 @@ class Tile:
         return words.criterion_state(self.criterion["state"])
 
     @property
+    def measure(self) -> str:
+        """What its figures are."""
+        return words.criterion_measure(self.criterion["name"])
+
+    @property
     def estimate(self) -> str:
         """In words, as the two below."""
         return self._quantity("estimate")
@@ -73,8 +78,9 @@ class Tile:
 
     @property
     def interval(self) -> str:
-        """Where the truth lies."""
-        return _("%(low)s to %(high)s") % {"low": self._quantity("low"), "high": self._quantity("high")}
+        """Where the truth lies; only of what is measured."""
+        low = words.bare_quantity(self.criterion["low"], self.criterion["unit"])
+        return _("%(low)s to %(high)s") % {"low": low, "high": self._quantity("high")}
 
     def _quantity(self, key: str) -> str:
         return words.quantity(self.criterion[key], self.criterion["unit"])

@@ -76,12 +76,28 @@ def criterion_state(state: str) -> str:
     }[state]
 
 
+def criterion_measure(name: str) -> str:
+    """What a criterion's figures are, in a few words."""
+    return {
+        "errors": _("Candidate minus baseline, in points of 100 requests"),
+        "latency": _("The candidate slower than the baseline by"),
+        "p95_latency": _("More of the candidate's requests beyond the baseline's p95"),
+        "cost": _("Saved, of the baseline's cost"),
+        "satisfaction": _("The candidate's rating below the baseline's by"),
+    }[name]
+
+
 def quantity(value: float | None, unit: str) -> str:
     """A criterion's figure with its unit: ``+0.31 points``; a dash where it is not known."""
     if value is None:
         return "–"
-    text = {"points": _("%(value)+.2f points"), "percent": _("%(value)+.1f %%"), "stars": _("%(value)+.2f stars")}[unit]
-    return text % {"value": value}
+    text = {"points": _("%(value)s points"), "percent": _("%(value)s %%"), "stars": _("%(value)s stars")}[unit]
+    return text % {"value": bare_quantity(value, unit)}
+
+
+def bare_quantity(value: float, unit: str) -> str:
+    """The same without its unit."""
+    return f"{value:+.1f}" if unit == "percent" else f"{value:+.2f}"
 
 
 def criterion_in_words(criterion: Criterion) -> str:

@@ -82,6 +82,7 @@ class DashboardPages(ModelAdmin):
             "shown": shown,
             "status": document,
             "state": words.state(rollout.everyone),
+            "percent": words.percentage(rollout.percent),
             "verdict": Verdict(document["decision"]).label,
             "arm_rows": text.arm_rows(document),
             "percentile_rows": tables.percentile_rows(document),

@@ -47,8 +47,9 @@ function datasets(spec) {
     backgroundColor: colour(line.role),
     borderDash: line.dashed ? [5, 4] : [],
     borderWidth: line.kind === "bar" ? 0 : 2,
-    // A slice alone between slices without calls is a dot: a line would not show it.
-    pointRadius: line.values.map((value, i) => (line.values[i - 1] == null && line.values[i + 1] == null ? 2.5 : 0)),
+    // Hours without requests break no line; a figure alone is a dot.
+    spanGaps: true,
+    pointRadius: line.values.filter((value) => value != null).length === 1 ? 3 : 0,
     pointHitRadius: 8,
     tension: 0,
     order: line.kind === "bar" ? 1 : 0,
@@ -58,7 +59,8 @@ function datasets(spec) {
 function options(spec) {
   const text = colour("body-fg");
   const grid = colour("hairline-color");
-  const stacked = spec.series.filter((line) => line.kind === "bar").length > 1;
+  const bars = spec.series.filter((line) => line.kind === "bar").length;
+  const stacked = bars > 1;
   return {
     animation: false,
     responsive: true,
@@ -76,7 +78,8 @@ function options(spec) {
       },
     },
     plugins: {
-      legend: { labels: { color: text, boxWidth: 14, usePointStyle: false } },
+      // Lines are told apart by their dashes too, bars by colour alone.
+      legend: { labels: bars ? { color: text, boxWidth: 14 } : { color: text, boxWidth: 28, boxHeight: 0 } },
       tooltip: {
         callbacks: {
           label: (item) => `${item.dataset.label}: ${write[spec.unit](item.parsed.y)}`,

@@ -1,0 +1,118 @@
+"""Times what is read from the roll-ups, in two databases side by side: ``python -m benchmarks.time_reads``.
+
+``--small`` and ``--large`` are DATABASE_URLs of databases that ``load_calls`` and ``rebuild_rollups`` have filled. One
+process for each measures in turns, so that both meet the same machine; the table has each one's median and the ratio
+of the two. ``--busy-day`` also times the daily report of a day, in the large one.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+ROUNDS = 3
+REPEATS = 10
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small")
+    parser.add_argument("--large")
+    parser.add_argument("--busy-day", type=date.fromisoformat)
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        json.dump(_measure(options.busy_day), sys.stdout)
+        return
+    found: dict[str, dict[str, list[float]]] = {"small": {}, "large": {}}
+    for _round in range(ROUNDS):
+        for size in found:
+            for what, taken in _in_a_process(
+                vars(options)[size], options.busy_day if size == "large" else None
+            ).items():
+                found[size].setdefault(what, []).extend(taken)
+    print("| what | small, ms | large, ms | ratio |\n|---|---|---|---|")
+    for what, taken in found["large"].items():
+        large = statistics.median(taken)
+        small = statistics.median(found["small"][what]) if what in found["small"] else None
+        written = ("–", "–") if small is None else (f"{small:.1f}", f"{large / small:.2f}")
+        print(f"| {what} | {written[0]} | {large:.1f} | {written[1]} |")
+
+
+def _in_a_process(database: str, busy_day: date | None) -> dict[str, list[float]]:
+    command = [sys.executable, "-m", "benchmarks.time_reads", "--measure"]
+    command += ["--busy-day", busy_day.isoformat()] if busy_day else []
+    environment = {**os.environ, "DATABASE_URL": database}
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    measured: dict[str, list[float]] = json.loads(output)
+    return measured
+
+
+def _measure(busy_day: date | None) -> dict[str, list[float]]:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    from django.conf import settings
+    from django.db import transaction
+    from django.test import Client, override_settings
+    from django.utils import timezone
+
+    from chat.models import User
+    from rollout import reports
+    from rollout.changes import get_rollout
+    from rollout.evaluation import decide_on
+    from rollout.models import Report
+
+    name = settings.DEFAULT_ROLLOUT
+    rollout = get_rollout(name)
+    person, _made = User.objects.get_or_create(username="bench", defaults={"is_staff": True, "is_superuser": True})
+    client = Client()
+    client.force_login(person)
+    found = {
+        "decision": _times(lambda: decide_on(rollout, now=timezone.now())),
+        "status, 24 h": _times(lambda: _get(client, "/api/gemini-rollout-status")),
+        "status, 30 d": _times(lambda: _get(client, "/api/gemini-rollout-status?hours=720")),
+    }
+    page = f"/admin/rollout/rollout/{rollout.pk}/dashboard/"
+    # Files are hashed where a site is installed; here nothing was collected.
+    plain = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    with override_settings(STORAGES=plain, ALLOWED_HOSTS=["*"]):
+        for span in ("1h", "24h", "7d", "90d"):
+            found[f"dashboard, {span}"] = _times(lambda span=span: _get(client, f"{page}?range={span}"))  # type: ignore[misc]
+    if busy_day is not None:
+
+        def build() -> None:
+            with transaction.atomic():
+                reports.build_report(Report.Kind.DAILY, name, busy_day, now=timezone.now() + timedelta(days=1))
+                transaction.set_rollback(True)
+
+        found["report of the busy day"] = _times(build, repeats=1)
+    return found
+
+
+def _get(client: Any, path: str) -> None:
+    answer = client.get(path)
+    if answer.status_code != 200:
+        raise RuntimeError(f"{path} answered {answer.status_code}")
+
+
+def _times(work: Callable[[], object], repeats: int = REPEATS) -> list[float]:
+    """In ms; the first go warms up and is not counted, unless it is the only one."""
+    taken = []
+    for _n in range(repeats + (repeats > 1)):
+        before = time.perf_counter()
+        work()
+        taken.append(1000 * (time.perf_counter() - before))
+    return taken[-repeats:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """How calls ended, for people who look into it. Part of metrics' services.
 
-The newest failures are read by an index of failed calls alone, at the same cost at any size. They hold no text of people
+The newest failures are read by an index of failed calls alone, at one cost at any size. They hold no text of people
 or vendors: a call's error is in our own words (see ``chat.providers.base.ProviderError``).
 """
 

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 def decide_on(rollout: Rollout, *, now: datetime) -> Decision:
     """What the present run's sums say, by the rollout's own margins."""
-    return Decider(config_of(rollout)).decide(_snapshot(rollout, now))
+    config = config_of(rollout)
+    return Decider(config).decide(_snapshot(rollout, config.p95_measure, now))
 
 
 def config_of(rollout: Rollout) -> Config:
@@ -85,12 +86,12 @@ def _evaluate(rollout: Rollout, now: datetime) -> Evaluation:
     )
 
 
-def _snapshot(rollout: Rollout, now: datetime) -> Snapshot:
+def _snapshot(rollout: Rollout, slow: MeasureName, now: datetime) -> Snapshot:
     found = reading.evidence(rollout=rollout.name, run=rollout.run)
     today = reading.health(rollout=rollout.name, since=now - timedelta(days=1), until=now)
     return Snapshot(
-        stages=[_stage(stretch) for stretch in found.stretches],
-        window=None if found.window is None else _stage(found.window),
+        stages=[_stage(stretch, slow) for stretch in found.stretches],
+        window=None if found.window is None else _stage(found.window, slow),
         window_number=found.window_number,
         srm_peak=_srm_peak(rollout),
         candidate_per_day=today.candidate.requests or None,
@@ -104,26 +105,28 @@ def _srm_peak(rollout: Rollout) -> float:
     return last.evidence.get("srm_peak", 0.0) if last is not None and last.evidence.get("run") == rollout.run else 0.0
 
 
-def _stage(stretch: StretchSums) -> StageSums:
+def _stage(stretch: StretchSums, slow: MeasureName) -> StageSums:
     return StageSums(
         percent=float(stretch.percent),
-        baseline=_arm(stretch.baseline),
-        candidate=_arm(stretch.candidate),
+        baseline=_arm(stretch.baseline, slow),
+        candidate=_arm(stretch.candidate, slow),
         baseline_people=sum(sums.people for sums in stretch.baseline.values()),
         candidate_people=sum(sums.people for sums in stretch.candidate.values()),
     )
 
 
-def _arm(clusters: Mapping[int, ClusterSums]) -> Arm:
-    return {cluster: _bucket(sums) for cluster, sums in clusters.items()}
+def _arm(clusters: Mapping[int, ClusterSums], slow: MeasureName) -> Arm:
+    return {cluster: _bucket(sums, slow) for cluster, sums in clusters.items()}
 
 
-def _bucket(sums: ClusterSums) -> BucketSums:
+def _bucket(sums: ClusterSums, slow: MeasureName) -> BucketSums:
+    """Bins of the one measure whose slowest twentieth is judged: they are most of what there is to read."""
+    ttft_bins, latency_bins = (_bins(sums.ttft_bins), {}) if slow == "ttft" else ({}, _bins(sums.latency_bins))
     return BucketSums(
         n=sums.n,
         errors=sums.errors,
-        ttft=Measure(n=sums.ttft_n, sum_log=sums.sum_log_ttft / MICRO, bins=_bins(sums.ttft_bins)),
-        latency=Measure(n=sums.latency_n, sum_log=sums.sum_log_latency / MICRO, bins=_bins(sums.latency_bins)),
+        ttft=Measure(n=sums.ttft_n, sum_log=sums.sum_log_ttft / MICRO, bins=ttft_bins),
+        latency=Measure(n=sums.latency_n, sum_log=sums.sum_log_latency / MICRO, bins=latency_bins),
         cost_n=sums.cost_n,
         sum_cost=sums.sum_cost / PICO,
         rating_n=sums.rating_n,
@@ -132,4 +135,4 @@ def _bucket(sums: ClusterSums) -> BucketSums:
 
 
 def _bins(bins: Mapping[str, int]) -> dict[int, int]:
-    return {int(number): count for number, count in bins.items()}
+    return dict(zip(map(int, bins), bins.values(), strict=True))

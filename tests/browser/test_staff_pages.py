@@ -1,25 +1,11 @@
 """What staff steer with, in a real browser: its pages break no rule of the Content-Security-Policy."""
 
 import pytest
-from django.conf import settings
-from django.test import Client
 from playwright.sync_api import Page, expect
 
 from rollout.models import Rollout, RolloutChange
-from tests.chat.factories import UserFactory
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def staff_page(page: Page, live_app: str) -> Page:
-    """A page with a superuser signed in."""
-    UserFactory(username="bob")
-    client = Client()
-    client.force_login(UserFactory(username="ada", is_staff=True, is_superuser=True))
-    name = settings.SESSION_COOKIE_NAME
-    page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": live_app}])
-    return page
 
 
 def test_a_percentage_a_tester_and_a_stage_are_set_on_the_rollouts_page(staff_page: Page, live_app: str):

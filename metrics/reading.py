@@ -33,6 +33,12 @@ def changed_at() -> datetime | None:
     return RollupState.objects.filter(pk=1).values_list("changed_at", flat=True).first()
 
 
+def began_at(rollout: str) -> datetime | None:
+    """The beginning of the first day of which anything is known; ``None`` before the first call has ended."""
+    days = Slice.objects.filter(rollout=rollout, grain=Grain.DAY).order_by("start")
+    return days.values_list("start", flat=True).first()
+
+
 def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     """Both arms between two moments, cut at five minutes (``since`` earlier, ``until`` later).
 

@@ -101,7 +101,7 @@ class Dashboard:
     def next_at(self) -> datetime | None:
         """When the present stage's least time is over; ``None`` outside the ramp."""
         rollout = self.current.rollout
-        here = next((stage for stage in self.current.stages if stage.percent == rollout.percent), None)
+        here = self.current.stage
         if here is None or self.current.next_stage is None or rollout.everyone is not None:
             return None
         return self.current.standing_since + timedelta(days=here.min_days)

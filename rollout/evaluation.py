@@ -75,7 +75,11 @@ def _evaluate(rollout: Rollout, now: datetime) -> Evaluation:
         "last_at": now,
     }
     last = Evaluation.objects.filter(rollout=rollout.name).first()
-    if last is not None and (last.verdict, last.percent) == (decision.verdict, rollout.percent):
+    if last is not None and (last.verdict, last.percent, last.evidence.get("run")) == (
+        decision.verdict,
+        rollout.percent,
+        rollout.run,
+    ):
         for field, value in reached.items():
             setattr(last, field, value)
         last.save(update_fields=list(reached))

@@ -319,3 +319,25 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rollout} {self.first_day} {self.kind} {self.version}"
+
+
+class ChecklistEntry(models.Model):
+    """What a person said to one question of a stage's checklist. Rows are added, never changed; the newest counts."""
+
+    rollout = models.CharField(_("rollout"), max_length=100)
+    run = models.PositiveIntegerField(_("run"))
+    percent = models.DecimalField(_("stage"), max_digits=5, decimal_places=2)
+    question = models.CharField(_("question"), max_length=20)
+    is_ticked = models.BooleanField(_("ticked"))
+    comment = models.CharField(_("comment"), max_length=500, blank=True)
+    actor = models.CharField(_("who"), max_length=150)
+    at = models.DateTimeField(_("when"))
+
+    class Meta:
+        verbose_name = _("checklist entry")
+        verbose_name_plural = _("checklist entries")
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(fields=["rollout", "run", "percent"], name="entries_of_a_stage")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.percent} {self.question}"

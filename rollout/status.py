@@ -86,6 +86,11 @@ class Status:
         return None if self.health.as_of is None else (self.now - self.health.as_of).total_seconds()
 
     @property
+    def stage(self) -> Stage | None:
+        """The stage of the ramp that today's percentage is; ``None`` beside it."""
+        return next((stage for stage in self.stages if stage.percent == self.rollout.percent), None)
+
+    @property
     def next_stage(self) -> Stage | None:
         """The first stage of the ramp above today's percentage."""
         return next((stage for stage in self.stages if stage.percent > self.rollout.percent), None)

@@ -30,10 +30,9 @@ def rating_rows(document: Document) -> list[Row]:
 
 
 def saving_rows(document: Document) -> list[tuple[str, str]]:
-    """What is saved: label and amount."""
+    """What is saved beyond the time shown: label and amount."""
     savings = document["savings"]
     return [
-        (_("Saved in this time"), usd(savings["windowUsd"])),
         (_("Saved since the beginning"), usd(savings["totalUsd"])),
         (_("This time with everyone on the candidate (projected)"), usd(savings["projectedUsd"])),
     ]

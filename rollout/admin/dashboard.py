@@ -81,6 +81,7 @@ class DashboardPages(ModelAdmin):
             "etag": etag,
             "shown": shown,
             "status": document,
+            "stage": shown.current.stage or shown.current.next_stage,
             "state": words.state(rollout.everyone),
             "percent": words.percentage(rollout.percent),
             "verdict": Verdict(document["decision"]).label,

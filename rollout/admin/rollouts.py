@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from rollout import services, text, words
+from rollout.admin.checklist import ChecklistPages
 from rollout.admin.dashboard import DashboardPages
 from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
@@ -55,7 +56,7 @@ class StageInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Rollout)
-class RolloutAdmin(DashboardPages):
+class RolloutAdmin(DashboardPages, ChecklistPages):
     """Nothing here writes a row by itself."""
 
     form = RolloutForm

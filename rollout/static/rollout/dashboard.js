@@ -51,6 +51,7 @@ function datasets(spec) {
     spanGaps: true,
     pointRadius: line.values.filter((value) => value != null).length === 1 ? 3 : 0,
     pointHitRadius: 8,
+    pointStyle: line.kind === "bar" ? "rect" : "line",
     tension: 0,
     order: line.kind === "bar" ? 1 : 0,
   }));
@@ -59,8 +60,7 @@ function datasets(spec) {
 function options(spec) {
   const text = colour("body-fg");
   const grid = colour("hairline-color");
-  const bars = spec.series.filter((line) => line.kind === "bar").length;
-  const stacked = bars > 1;
+  const stacked = spec.series.filter((line) => line.kind === "bar").length > 1;
   return {
     animation: false,
     responsive: true,
@@ -78,8 +78,8 @@ function options(spec) {
       },
     },
     plugins: {
-      // Lines are told apart by their dashes too, bars by colour alone.
-      legend: { labels: bars ? { color: text, boxWidth: 14 } : { color: text, boxWidth: 28, boxHeight: 0 } },
+      // A line's sign in the legend is drawn as the line is, with its dashes.
+      legend: { labels: { color: text, usePointStyle: true, pointStyleWidth: 26 } },
       tooltip: {
         callbacks: {
           label: (item) => `${item.dataset.label}: ${write[spec.unit](item.parsed.y)}`,

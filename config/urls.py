@@ -16,6 +16,7 @@ _with_icons = csp_update({"img-src": [SELF, "data:"]})
 urlpatterns = [
     path("", include("chat.urls")),
     path("", include("rollout.urls")),
+    path("", include("metrics.urls")),
     path("admin/", admin.site.urls),
     path("metrics", monitoring.metrics, name="metrics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -5,6 +5,7 @@ Every bad value is reported at once by ``env.seal()``. ``.env.example`` lists ea
 
 import sys
 from decimal import Decimal
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -25,6 +26,15 @@ def _networks(text: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ValidationError(str(error)) from None
+
+
+def _opentelemetry_is_there(wanted: bool) -> None:
+    try:
+        there = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        there = None
+    if wanted and not there:
+        raise ValidationError("Its packages are missing: pip install -r requirements-otel.txt")
 
 
 # --- The site -------------------------------------------------------------------------------
@@ -117,6 +127,8 @@ CALL_RETENTION_DAYS = env.int("CALL_RETENTION_DAYS", 90, validate=validate.Range
 # Who may read /metrics: whoever has the token; where there is none, whoever comes from these addresses.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 METRICS_ALLOWED_ADDRESSES = env.networks("METRICS_ALLOWED_ADDRESSES", "127.0.0.1,::1")
+# Spans of answers and calls; where to is said by OpenTelemetry's own variables.
+OTEL_TRACES = env.bool("OTEL_TRACES", False, validate=_opentelemetry_is_there)
 
 env.seal()
 

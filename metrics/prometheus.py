@@ -12,11 +12,10 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from metrics import gen_ai
 from metrics.reading import call_totals, rolled_at
 from metrics.totals import Histogram, Total, TotalKey, to_usd
 
-# As the conventions write the vendors' names.
-_PROVIDERS = {"gemini": "gcp.gemini"}
 _CALL_LABELS = ("rollout", "arm", "reason", "model", "outcome")
 _GEN_AI_LABELS = (
     "gen_ai_operation_name",
@@ -107,10 +106,16 @@ def _call_labels(key: TotalKey) -> tuple[str, ...]:
 
 
 def _gen_ai_labels(key: TotalKey) -> tuple[str, ...]:
-    # The conventions want error.type on failures alone.
-    failed = key.error_class or ("" if key.outcome in ("ok", "cancelled") else key.outcome)
-    provider = _PROVIDERS.get(key.provider, key.provider)
-    return "chat", provider, key.requested_model, key.served_model, failed, key.rollout, key.arm, key.outcome
+    return (
+        gen_ai.OPERATION,
+        gen_ai.provider_name(key.provider),
+        key.requested_model,
+        key.served_model,
+        gen_ai.error_type(outcome=key.outcome, error_class=key.error_class),
+        key.rollout,
+        key.arm,
+        key.outcome,
+    )
 
 
 def _usd(pico: int) -> float:

@@ -41,12 +41,13 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Pins what requirements.in and requirements-dev.in ask for; LOCK="--upgrade" takes newer versions.
+# Pins what the requirements*.in ask for; LOCK="--upgrade" takes newer versions.
 LOCK ?=
 COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(LOCK)
 lock: .venv/.installed
 	$(BIN)/python -m pip install -qq uv
 	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-otel.in -o requirements-otel.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
 clean:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from chat import services
+from chat import services, tracing
 from chat.attempt import Attempt, Deadlines
 from chat.eventlog import EventLog, close_clients
 from chat.log_context import bind, open_log_context
@@ -95,6 +95,10 @@ class Answer:
         open_log_context()
         bind(answer_id=self._job.reply_id, call_id=self._job.call_id)
         bind(rollout=route.rollout, arm=route.arm, reason=route.reason)
+        with tracing.answer_span(self._job):
+            await self._generate()
+
+    async def _generate(self) -> None:
         saver = asyncio.create_task(self._keep_saving())
         keeper = asyncio.create_task(self._log.keep())
         stop = asyncio.create_task(self._log.stop_requested.wait())
@@ -102,7 +106,8 @@ class Answer:
         try:
             while True:
                 attempt = self._new_attempt()
-                await self._try(attempt, stop)
+                with tracing.call_span(self._job, attempt):
+                    await self._try(attempt, stop)
                 following = None if stop.done() else next_step(self._job, attempt)
                 if following is None:
                     break
@@ -119,6 +124,7 @@ class Answer:
             attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
             await _cancel(saver, stop)
+            tracing.end_answer(attempt)
             await asyncio.shield(asyncio.create_task(self._end(attempt, keeper)))
 
     async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:

@@ -9,7 +9,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django_application = get_asgi_application()
 
-from chat import generation  # noqa: E402  (needs Django to be set up)
+from django.conf import settings  # noqa: E402  (needs Django to be set up)
+
+from chat import generation, tracing  # noqa: E402
 from chat.providers import registry  # noqa: E402
 
 DRAIN_S = 5.0
@@ -33,8 +35,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             registry.warm_up()
+            if settings.OTEL_TRACES:
+                tracing.turn_on()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await generation.shut_down(DRAIN_S)
+            tracing.turn_off()
             await send({"type": "lifespan.shutdown.complete"})
             return

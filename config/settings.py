@@ -5,17 +5,36 @@ Every bad value is reported at once by ``env.seal()``. ``.env.example`` lists ea
 
 import sys
 from decimal import Decimal
+from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
-from environs import Env, validate
+from environs import Env, ValidationError, validate
 
 from config.logs import choose_format
 from config.paths import BASE_DIR, VAR_DIR, redis_socket
 
 env = Env(eager=False)
 env.read_env(str(BASE_DIR / ".env"), recurse=False)
+
+
+@env.parser_for("networks")
+def _networks(text: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+def _opentelemetry_is_there(wanted: bool) -> None:
+    try:
+        there = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        there = None
+    if wanted and not there:
+        raise ValidationError("Its packages are missing: pip install -r requirements-otel.txt")
 
 
 # --- The site -------------------------------------------------------------------------------
@@ -104,6 +123,12 @@ EVENT_LOG_TTL_S = env.int("EVENT_LOG_TTL_S", 3600, validate=validate.Range(min=6
 
 # How long single calls are kept, in days; the roll-ups keep what they add up to.
 CALL_RETENTION_DAYS = env.int("CALL_RETENTION_DAYS", 90, validate=validate.Range(min=2))
+
+# Who may read /metrics: whoever has the token; where there is none, whoever comes from these addresses.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+METRICS_ALLOWED_ADDRESSES = env.networks("METRICS_ALLOWED_ADDRESSES", "127.0.0.1,::1")
+# Spans of answers and calls; where to is said by OpenTelemetry's own variables.
+OTEL_TRACES = env.bool("OTEL_TRACES", False, validate=_opentelemetry_is_there)
 
 env.seal()
 

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from config import monitoring
+
 admin.site.site_header = admin.site.site_title = "Sluice"
 
 # Swagger's style sheet draws its icons from data: URLs.
@@ -14,7 +16,9 @@ _with_icons = csp_update({"img-src": [SELF, "data:"]})
 urlpatterns = [
     path("", include("chat.urls")),
     path("", include("rollout.urls")),
+    path("", include("metrics.urls")),
     path("admin/", admin.site.urls),
+    path("metrics", monitoring.metrics, name="metrics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", _with_icons(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),
 ]

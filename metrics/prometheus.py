@@ -1,69 +1,64 @@
 """The roll-ups' totals as Prometheus reads them.
 
 Counters come from the database, not from this process: they are the same from every process, survive restarts and agree
-with every other figure. Names follow OpenTelemetry's GenAI conventions where those have one. Knows no HTTP.
+with every other figure. Names follow OpenTelemetry's GenAI conventions where those have one, with the model as it was
+asked for (``gen_ai_request_model``) and as it served (``gen_ai_response_model``). A label that does not apply is empty,
+which to Prometheus is the same as absent. Knows no HTTP and no clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from metrics import gen_ai
 from metrics.reading import call_totals, rolled_at
 from metrics.totals import Histogram, Total, TotalKey, to_usd
 
-# As the conventions write the vendors' names.
-_PROVIDERS = {"gemini": "gcp.gemini"}
-_CALL_LABELS = ("sluice_rollout", "sluice_arm", "sluice_reason", "outcome", "model")
+_CALL_LABELS = ("rollout", "arm", "reason", "model", "outcome")
 _GEN_AI_LABELS = (
     "gen_ai_operation_name",
     "gen_ai_provider_name",
     "gen_ai_request_model",
     "gen_ai_response_model",
     "error_type",
-    "sluice_rollout",
-    "sluice_arm",
+    "rollout",
+    "arm",
+    "outcome",
 )
 
-
-def exposition(*, now: datetime) -> bytes:
-    """All totals in Prometheus' text format, version 0.0.4."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(now))
-    return generate_latest(registry)
+Merged = Mapping[tuple[str, ...], Total]
 
 
-class _Collector:
-    """What the registry asks."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-
-    def collect(self) -> Iterator[Metric]:
-        """One family after the other."""
-        totals = list(call_totals())
-        yield from _counters(totals)
-        yield from _histograms(totals)
-        age = GaugeMetricFamily("sluice_rollup_age_seconds", "How old these figures are")
-        if (as_of := rolled_at()) is not None:
-            age.add_metric([], (self._now - as_of).total_seconds())
-        yield age
+def families(*, now: datetime) -> Iterator[Metric]:
+    """All totals, and how old they are: nothing before the first roll-up."""
+    totals = list(call_totals())
+    yield from _counters(_merge(totals, _call_labels))
+    yield from _histograms(_merge(totals, _gen_ai_labels))
+    age = GaugeMetricFamily("sluice_rollup_age_seconds", "How old these figures are")
+    if (as_of := rolled_at()) is not None:
+        age.add_metric([], (now - as_of).total_seconds())
+    yield age
 
 
-def _counters(totals: Iterable[tuple[TotalKey, Total]]) -> Iterator[Metric]:
-    merged = _merge(totals, _call_labels)
+def _counters(merged: Merged) -> Iterator[Metric]:
     for name, told, value in (
         ("sluice_calls", "Calls that have ended, each attempt", lambda total: total.calls),
         ("sluice_requests", "Requests that have ended: first attempts", lambda total: total.requests),
-        ("sluice_cost_usd", "What calls of known cost have cost", lambda total: float(to_usd(total.cost_pico))),
+        ("sluice_fallbacks", "Calls that another model served than the assigned one", lambda total: total.fallbacks),
+        ("sluice_cost_unknown", "Calls that a model answered at an unknown cost", lambda total: total.cost_unknown),
+        ("sluice_cost_usd", "What calls of known cost have cost", lambda total: _usd(total.cost_pico)),
+        (
+            "sluice_compared_cost_usd",
+            "What calls have cost whose cost at the baseline's price is known too",
+            lambda total: _usd(total.priced_cost_pico),
+        ),
         (
             "sluice_baseline_cost_usd",
-            "What calls of known cost would have cost at the baseline's price",
-            lambda total: float(to_usd(total.baseline_cost_pico)),
+            "What those calls would have cost at the baseline's price",
+            lambda total: _usd(total.baseline_cost_pico),
         ),
-        ("sluice_cost_unknown", "Calls that a model answered at an unknown cost", lambda total: total.cost_unknown),
     ):
         family = CounterMetricFamily(name, told, labels=_CALL_LABELS)
         for labels, total in merged.items():
@@ -71,8 +66,7 @@ def _counters(totals: Iterable[tuple[TotalKey, Total]]) -> Iterator[Metric]:
         yield family
 
 
-def _histograms(totals: Iterable[tuple[TotalKey, Total]]) -> Iterator[Metric]:
-    merged = _merge(totals, _gen_ai_labels)
+def _histograms(merged: Merged) -> Iterator[Metric]:
     for name, told, of in (
         ("gen_ai_client_operation_duration_seconds", "Time to the last token", "latency_ms"),
         ("gen_ai_client_operation_time_to_first_chunk_seconds", "Time to the first visible token", "ttft_ms"),
@@ -81,9 +75,8 @@ def _histograms(totals: Iterable[tuple[TotalKey, Total]]) -> Iterator[Metric]:
         for labels, total in merged.items():
             _add(family, labels, getattr(total, of), scale=1000)
         yield family
-    tokens = HistogramMetricFamily(
-        "gen_ai_client_token_usage", "Tokens of a call", labels=(*_GEN_AI_LABELS, "gen_ai_token_type")
-    )
+    labels_of_tokens = (*_GEN_AI_LABELS, "gen_ai_token_type")
+    tokens = HistogramMetricFamily("gen_ai_client_token_usage", "Tokens of a call", labels=labels_of_tokens)
     for labels, total in merged.items():
         _add(tokens, (*labels, "input"), total.input_tokens)
         _add(tokens, (*labels, "output"), total.output_tokens)
@@ -91,18 +84,17 @@ def _histograms(totals: Iterable[tuple[TotalKey, Total]]) -> Iterator[Metric]:
 
 
 def _add(family: HistogramMetricFamily, labels: tuple[str, ...], counted: Histogram, scale: int = 1) -> None:
+    """Prometheus counts the values up to each bound, those below the one before included."""
     if not counted.count:
         return
-    buckets, below = [], 0
-    for bound, count in zip([*map(float, counted.bounds), float("inf")], counted.counts, strict=True):
+    below, buckets = 0, []
+    for bound, count in zip(counted.bounds, counted.counts, strict=False):
         below += count
-        buckets.append(("+Inf" if bound == float("inf") else str(bound / scale), below))
-    family.add_metric(labels, buckets, counted.sum / scale)
+        buckets.append((str(bound / scale), below))
+    family.add_metric(labels, [*buckets, ("+Inf", counted.count)], counted.sum / scale)
 
 
-def _merge(
-    totals: Iterable[tuple[TotalKey, Total]], labels_of: Callable[[TotalKey], tuple[str, ...]]
-) -> Mapping[tuple[str, ...], Total]:
+def _merge(totals: Iterable[tuple[TotalKey, Total]], labels_of: Callable[[TotalKey], tuple[str, ...]]) -> Merged:
     merged: dict[tuple[str, ...], Total] = {}
     for key, total in totals:
         merged.setdefault(labels_of(key), Total()).merge(total)
@@ -110,10 +102,21 @@ def _merge(
 
 
 def _call_labels(key: TotalKey) -> tuple[str, ...]:
-    return key.rollout, key.arm, key.reason, key.outcome, key.served_model
+    return key.rollout, key.arm, key.reason, key.served_model, key.outcome
 
 
 def _gen_ai_labels(key: TotalKey) -> tuple[str, ...]:
-    failed = key.error_class or ("" if key.outcome in ("ok", "cancelled") else key.outcome)
-    provider = _PROVIDERS.get(key.provider, key.provider)
-    return "chat", provider, key.requested_model, key.upstream_model, failed, key.rollout, key.arm
+    return (
+        gen_ai.OPERATION,
+        gen_ai.provider_name(key.provider),
+        key.requested_model,
+        key.served_model,
+        gen_ai.error_type(outcome=key.outcome, error_class=key.error_class),
+        key.rollout,
+        key.arm,
+        key.outcome,
+    )
+
+
+def _usd(pico: int) -> float:
+    return float(to_usd(pico))

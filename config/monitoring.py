@@ -1,0 +1,74 @@
+"""``/metrics`` for Prometheus: who may read it, and what it tells.
+
+Knows HTTP, the roll-ups' figures and where rollouts stand. Counts nothing itself.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from waffle import get_waffle_flag_model
+
+from metrics import prometheus
+
+# A proxy on this machine would make everybody a neighbour, and what it says of them can be made up.
+_PROXIED = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
+
+
+class Figures(Collector):
+    """What a scrape sees."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The totals of all calls, and each rollout as it is set."""
+        yield from prometheus.families(now=timezone.now())
+        yield from _rollouts()
+
+
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """All figures in Prometheus' text format. 403 for whoever may not read them."""
+    if not _may_read(request):
+        return HttpResponse("Not for you: see METRICS_TOKEN and METRICS_ALLOWED_ADDRESSES.\n", "text/plain", 403)
+    return HttpResponse(generate_latest(Figures()), CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    """Where there is a token, it alone counts; else the address that the connection itself comes from."""
+    if settings.METRICS_TOKEN:
+        return constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}")
+    if any(header in request.headers for header in _PROXIED):
+        return False
+    try:
+        address = ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        # A unix socket has no address.
+        return False
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return any(address in network for network in settings.METRICS_ALLOWED_ADDRESSES)
+
+
+def _rollouts() -> Iterator[Metric]:
+    # Rollouts, by the name that waffle knows them by.
+    rollouts: list[Any] = get_waffle_flag_model().get_all()
+    for name, told, value in (
+        ("sluice_rollout_percent", "The share of people who get the candidate", lambda rollout: rollout.percent),
+        ("sluice_rollout_enabled", "1 while anybody can get the candidate", lambda rollout: rollout.is_on),
+        ("sluice_rollout_forced", "1 while everybody gets the candidate", lambda rollout: bool(rollout.force_model)),
+    ):
+        family = GaugeMetricFamily(name, told, labels=("rollout", "candidate"))
+        for rollout in rollouts:
+            family.add_metric((rollout.name, rollout.candidate), float(value(rollout)))
+        yield family

@@ -5,7 +5,6 @@ Knows HTTP, the roll-ups' figures and where rollouts stand. Counts nothing itsel
 
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
-from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -18,9 +17,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from waffle import get_waffle_flag_model
 
 from metrics import prometheus
+from rollout.services import rollouts
 
 # A proxy on this machine would make everybody a neighbour, and what it says of them can be made up.
 _PROXIED = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
@@ -61,14 +60,13 @@ def _may_read(request: HttpRequest) -> bool:
 
 
 def _rollouts() -> Iterator[Metric]:
-    # Rollouts, by the name that waffle knows them by.
-    rollouts: list[Any] = get_waffle_flag_model().get_all()
+    found = rollouts()
     for name, told, value in (
         ("sluice_rollout_percent", "The share of people who get the candidate", lambda rollout: rollout.percent),
         ("sluice_rollout_enabled", "1 while anybody can get the candidate", lambda rollout: rollout.is_on),
         ("sluice_rollout_forced", "1 while everybody gets the candidate", lambda rollout: bool(rollout.force_model)),
     ):
         family = GaugeMetricFamily(name, told, labels=("rollout", "candidate"))
-        for rollout in rollouts:
+        for rollout in found:
             family.add_metric((rollout.name, rollout.candidate), float(value(rollout)))
         yield family

@@ -148,6 +148,11 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     )
 
 
+def rollouts() -> Sequence[Rollout]:
+    """All rollouts, by name."""
+    return list(Rollout.objects.order_by("name"))
+
+
 def history(name: str, *, limit: int = 20) -> Sequence[RolloutChange]:
     """The newest changes of a rollout, newest first."""
     return list(RolloutChange.objects.filter(rollout=name)[:limit])

@@ -32,7 +32,7 @@ class AnswerForm(forms.Form):
         super().__init__(data, prefix=question.code, initial=initial)
         self.question = question
         self.fields["is_ticked"].label = question.text
-        self.fields["comment"].label = _("Comment")
+        self.fields["comment"].widget.attrs["placeholder"] = _("Comment")
         # The label of each row's field names its question too: there are as many comments as questions.
         self.fields["comment"].widget.attrs["aria-label"] = _("Comment on: %(question)s") % {"question": question.text}
 

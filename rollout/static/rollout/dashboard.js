@@ -47,13 +47,19 @@ function datasets(spec) {
     backgroundColor: colour(line.role),
     borderDash: line.dashed ? [5, 4] : [],
     borderWidth: line.kind === "bar" ? 0 : 2,
-    // Hours without requests break no line; a figure alone is a dot.
-    spanGaps: true,
-    pointRadius: line.values.filter((value) => value != null).length === 1 ? 3 : 0,
+    // Times and prices go on between two hours with requests; rates and ratings say nothing of the time between.
+    spanGaps: spec.unit === "ms" || spec.unit === "usd",
+    pointRadius: line.values.map((_, i) => (line.values[i - 1] == null && line.values[i + 1] == null ? 2.5 : 0)),
     pointHitRadius: 8,
-    pointStyle: line.kind === "bar" ? "rect" : "line",
     tension: 0,
     order: line.kind === "bar" ? 1 : 0,
+  }));
+}
+
+function signs(chart) {
+  return Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({
+    ...item,
+    pointStyle: chart.data.datasets[item.datasetIndex].type === "bar" ? "rect" : "line",
   }));
 }
 
@@ -79,7 +85,7 @@ function options(spec) {
     },
     plugins: {
       // A line's sign in the legend is drawn as the line is, with its dashes.
-      legend: { labels: { color: text, usePointStyle: true, pointStyleWidth: 26 } },
+      legend: { labels: { color: text, usePointStyle: true, pointStyleWidth: 26, generateLabels: signs } },
       tooltip: {
         callbacks: {
           label: (item) => `${item.dataset.label}: ${write[spec.unit](item.parsed.y)}`,

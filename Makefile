@@ -43,7 +43,7 @@ format: .venv/.installed-dev
 
 # Pins what the requirements*.in ask for; LOCK="--upgrade" takes newer versions.
 LOCK ?=
-COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(LOCK)
+COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-strip-extras $(LOCK)
 lock: .venv/.installed
 	$(BIN)/python -m pip install -qq uv
 	$(COMPILE) requirements.in -o requirements.txt

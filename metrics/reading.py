@@ -50,16 +50,8 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     # Where slices of five minutes are gone, windows are cut at hours.
     newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
     is_newest = newest is None or newest < end
-    arms: dict[str, Sums] = defaultdict(Sums)
-    other: dict[str, int] = defaultdict(int)
     # Up to the newest call, whole days and hours serve that are not over.
-    slices = _between(rollout, since, ceil(end, Grain.DAY) if is_newest else end)
-    for arm, reason, document in slices.values_list("arm", "reason", "sums"):
-        sums = Sums.from_json(document)
-        if reason == DECIDING_REASON:
-            arms[arm].merge(sums)
-        else:
-            other[reason] += sums.requests
+    arms, other = _added_up(rollout, since, ceil(end, Grain.DAY) if is_newest else end)
 
     def of(arm: Arm) -> ArmHealth:
         people = (
@@ -78,6 +70,14 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
         candidate=of(Arm.CANDIDATE),
         other={reason: other[reason] for reason in sorted(other) if other[reason]},
     )
+
+
+def total(*, rollout: str, until: datetime) -> ArmHealth:
+    """The candidate's arm from the beginning to a moment, cut as ``health`` is; its people are not counted."""
+    state = RollupState.objects.filter(pk=1).first() or RollupState()
+    end = _cut(until, up=True, state=state)
+    arms, _other = _added_up(rollout, began_at(rollout) or end, end)
+    return ArmHealth(sums=arms[Arm.CANDIDATE], people=None)
 
 
 def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> list[Point]:
@@ -156,6 +156,19 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
     """All calls ever, by kind."""
     for row in CallTotal.objects.filter(deleted=False).order_by("pk"):
         yield TotalKey(**{name: getattr(row, name) for name in TotalKey._fields}), Total.from_json(row.sums)
+
+
+def _added_up(rollout: str, since: datetime, until: datetime) -> tuple[dict[str, Sums], dict[str, int]]:
+    """What decides, by arm, and how many requests do not, by reason."""
+    arms: dict[str, Sums] = defaultdict(Sums)
+    other: dict[str, int] = defaultdict(int)
+    for arm, reason, document in _between(rollout, since, until).values_list("arm", "reason", "sums"):
+        sums = Sums.from_json(document)
+        if reason == DECIDING_REASON:
+            arms[arm].merge(sums)
+        else:
+            other[reason] += sums.requests
+    return arms, other
 
 
 def _between(rollout: str, since: datetime, until: datetime) -> "QuerySet[Slice]":

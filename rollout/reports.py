@@ -4,8 +4,10 @@ A report is read from the roll-ups, so a busy day costs what a quiet one does; o
 calls. Is told the time; days are cut in ``TIME_ZONE``, with 23 or 25 hours where clocks change.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,8 +17,11 @@ from django.db import transaction
 from metrics import reading
 from metrics.health import Health
 from metrics.slices import day_bounds
+from metrics.stats import log_srm_e_value
 from rollout import words
+from rollout.decisions import SRM_LIMIT
 from rollout.models import Evaluation, Report, Rollout, RolloutChange
+from rollout.report_weeks import week_over_week
 from rollout.serializers import ArmSerializer
 
 Kind = Report.Kind
@@ -87,7 +92,7 @@ def _due(kind: Kind, rollout: str, created: datetime, now: datetime) -> Iterator
 
 def _document(kind: str, rollout: str, first_day: date) -> dict[str, Any]:
     since, until = period(kind, first_day)
-    health = reading.health(rollout=rollout, since=since, until=until)
+    changes = list(_changes(rollout, since, until))
     document = {
         "kind": kind,
         "rollout": rollout,
@@ -95,22 +100,52 @@ def _document(kind: str, rollout: str, first_day: date) -> dict[str, Any]:
         "since": since.isoformat(),
         "until": until.isoformat(),
         "timeZone": settings.TIME_ZONE,
-        **_figures(health),
-        "changes": [_change(change) for change in _changes(rollout, since, until)],
+        **_figures(reading.health(rollout=rollout, since=since, until=until), changes),
+        "savedSinceBeginningUsd": _known(reading.total(rollout=rollout, until=until).saved_usd),
+        "changes": [_change(change) for change in changes],
         "decision": _decision(rollout, until),
     }
     if kind == Kind.WEEKLY:
-        before = period(kind, first_day - timedelta(days=7))
-        document["weekBefore"] = _figures(reading.health(rollout=rollout, since=before[0], until=before[1]))
+        document["weekOverWeek"] = week_over_week(rollout, first_day)
     return document
 
 
-def _figures(health: Health) -> dict[str, Any]:
+def _figures(health: Health, changes: Sequence[RolloutChange]) -> dict[str, Any]:
+    candidate, baseline, requests = health.candidate, health.baseline, health.requests
     return {
-        "arms": {"candidate": ArmSerializer(health.candidate).data, "baseline": ArmSerializer(health.baseline).data},
-        "expectedCandidateRequests": float(health.expected_candidate),
+        "arms": {"candidate": ArmSerializer(candidate).data, "baseline": ArmSerializer(baseline).data},
+        "split": {
+            "expectedPercentage": float(100 * health.expected_candidate / requests) if requests else None,
+            "actualPercentage": 100 * candidate.requests / requests if requests else None,
+            "expectedRequests": float(health.expected_candidate),
+            "actualRequests": candidate.requests,
+            "srm": None if any(_moves_people(change) for change in changes) else _srm(health),
+        },
+        "projectedUsd": _known(
+            None
+            if candidate.saved_usd is None or not candidate.requests
+            else candidate.saved_usd * requests / candidate.requests
+        ),
         "otherRequests": dict(health.other),
     }
+
+
+def _moves_people(change: RolloutChange) -> bool:
+    """Whether somebody may be in the other arm after it: then people can't be held against one percentage."""
+    return not {"percent", "enabled", "forced", "salt"}.isdisjoint(change.changes)
+
+
+def _srm(health: Health) -> dict[str, Any] | None:
+    """Whether people came to the arms as the one percentage of this time says; null without people."""
+    candidate, baseline = health.candidate.people or 0, health.baseline.people or 0
+    if not candidate + baseline:
+        return None
+    evidence = log_srm_e_value(candidate, baseline, float(health.expected_candidate / health.requests))
+    return {"logE": evidence, "alarm": evidence >= math.log(SRM_LIMIT)}
+
+
+def _known(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
 
 
 def _changes(rollout: str, since: datetime, until: datetime) -> Iterator[RolloutChange]:

@@ -135,7 +135,6 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     """How the rollout stands over the ``hours`` before ``now``. Raises RolloutNotFound."""
     rollout = get_rollout(name)
     health = reading.health(rollout=name, since=now - timedelta(hours=hours), until=now)
-    ever = reading.health(rollout=name, since=reading.began_at(name) or health.since, until=now)
     return Status(
         rollout=rollout,
         stages=list(rollout.stages.order_by("position")),
@@ -143,7 +142,7 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
         now=now,
         standing_since=standing_since(rollout),
         health=health,
-        ever=ever.candidate,
+        ever=reading.total(rollout=name, until=now),
         decision=evaluation.decide_on(rollout, now=now),
     )
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+import dj_email_url
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 from environs import Env, ValidationError, validate
@@ -26,6 +27,19 @@ def _networks(text: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ValidationError(str(error)) from None
+
+
+@env.parser_for("mail")
+def _mail(text: str) -> dict[str, Any]:
+    found = dj_email_url.parse(text)
+    if not found.get("EMAIL_BACKEND"):
+        raise ValidationError("Must be a URL such as submission://user:password@mail.example.com")
+    return dict(found)
+
+
+def _addresses(wanted: list[str]) -> None:
+    for address in wanted:
+        validate.Email()(address)
 
 
 def _opentelemetry_is_there(wanted: bool) -> None:
@@ -53,6 +67,14 @@ REDIS_URL = env.str("REDIS_URL", f"unix://{redis_socket()}")
 TIME_ZONE = env.str("TIME_ZONE", "UTC")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 LOG_FORMAT = env.str("LOG_FORMAT", "auto", validate=validate.OneOf(["auto", "text", "json"]))
+
+# Mail goes through EMAIL_URL; without one, into files that nobody gets.
+_email = env.mail("EMAIL_URL", f"file:///{VAR_DIR / 'mail'}")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "sluice@localhost")
+# Where people reach the site, for links in mails: https://chat.example.com
+SITE_URL = env.str("SITE_URL", "").rstrip("/")
+# Who gets the weekly reports, beside the staff of the group "Weekly report".
+REPORT_EMAILS: list[str] = env.list("REPORT_EMAILS", [], validate=_addresses)
 
 # --- Models and providers -------------------------------------------------------------------
 
@@ -167,6 +189,16 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
+
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_FILE_PATH = _email["EMAIL_FILE_PATH"]
+EMAIL_HOST = _email["EMAIL_HOST"] or "localhost"
+EMAIL_PORT = _email["EMAIL_PORT"] or 25
+EMAIL_HOST_USER = _email["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS = _email["EMAIL_USE_TLS"]
+EMAIL_USE_SSL = _email["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 20
 
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -293,6 +325,12 @@ CELERY_BEAT_SCHEDULE = {
     "evaluate-rollouts": {"task": "rollout.evaluate", "schedule": 60.0, "options": {"expires": 55}},
     "roll-up": {"task": "metrics.roll_up", "schedule": 2.0, "options": {"expires": 2}},
     "build-reports": {"task": "rollout.build_reports", "schedule": 600.0, "options": {"expires": 595}},
+    "deliver": {"task": "rollout.deliver", "schedule": 5.0, "options": {"expires": 5}},
+    "delete-old-deliveries": {
+        "task": "rollout.delete_old_deliveries",
+        "schedule": 3600.0,
+        "options": {"expires": 3500},
+    },
     "count-people": {"task": "metrics.count_people", "schedule": 60.0, "options": {"expires": 55}},
     "delete-old-calls": {"task": "metrics.delete_old_calls", "schedule": 3600.0, "options": {"expires": 3500}},
 }

@@ -5,8 +5,6 @@ the same for one person throughout an installation and a ``SECRET_KEY``, and of 
 pyarrow, which would write it, is 55 MB. Part of metrics' services; is told the time, knows no HTTP.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import get_default_timezone
 from django.utils.translation import gettext as _
 
+from metrics.csv_text import csv_text
 from metrics.models import CallTotal, ModelCall
 
 Format = Literal["csv", "jsonl"]
@@ -60,9 +59,6 @@ COLUMNS = (
 )
 # Rows of one query, which is what lies in memory at once.
 PAGE = 2000
-# A spreadsheet takes a cell that begins like this for a formula, or looks past it for one.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
 Row = Mapping[str, Any]
 
 
@@ -109,7 +105,7 @@ def parse_export(*, format: str, since: str | None, until: str | None, rollout: 
 def write_export(export: Export) -> Iterator[str]:
     """The file in pieces, oldest call first. Each piece is one query, and nothing stays open between two."""
     if export.format == "csv":
-        yield _csv([COLUMNS])
+        yield csv_text([COLUMNS])
     for page in pages(export):
         yield _WRITERS[export.format](page)
 
@@ -148,7 +144,7 @@ def _pseudonym(unit: str) -> str:
 
 
 def _to_csv(page: list[Row]) -> str:
-    return _csv([_cell(row[name]) for name in COLUMNS] for row in page)
+    return csv_text([row[name] for name in COLUMNS] for row in page)
 
 
 def _to_json_lines(page: list[Row]) -> str:
@@ -156,18 +152,6 @@ def _to_json_lines(page: list[Row]) -> str:
 
 
 _WRITERS: Mapping[Format, Callable[[list[Row]], str]] = {"csv": _to_csv, "jsonl": _to_json_lines}
-
-
-def _csv(rows: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _moment(text: str, *, day_ends: bool = False) -> datetime:

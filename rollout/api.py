@@ -22,10 +22,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from rollout import services
+from rollout import services, text
 from rollout.changes import Actor, ChangeRefused, RolloutNotFound, VersionConflict, change_rollout, get_rollout
 from rollout.models import Source
 from rollout.renderers import FormatNegotiation, ReportRenderer
+from rollout.report_text import trend
 from rollout.serializers import ChangedSerializer, ConfigSerializer, ErrorSerializer, StatusSerializer
 
 # Many times what a change takes; a body is read into memory whole.
@@ -107,9 +108,12 @@ class StatusView(APIView):
     def get(self, request: Request) -> Response:
         """Configuration, health of both arms, criteria, decision, over the last ``hours``."""
         hours = services.parse_hours(request.query_params.get("hours", "24"))
-        document = StatusSerializer(services.status(settings.DEFAULT_ROLLOUT, hours=hours, now=timezone.now())).data
-        report = isinstance(request.accepted_renderer, ReportRenderer)
-        return Response(document, headers={"Cache-Control": "no-cache" if report else "private, no-cache"})
+        now = timezone.now()
+        document = StatusSerializer(services.status(settings.DEFAULT_ROLLOUT, hours=hours, now=now)).data
+        if isinstance(request.accepted_renderer, ReportRenderer):
+            series = services.trend(settings.DEFAULT_ROLLOUT, hours=hours, now=now)
+            return Response(text.report(document, trend(series)), headers={"Cache-Control": "no-cache"})
+        return Response(document, headers={"Cache-Control": "private, no-cache"})
 
     @extend_schema(
         operation_id="change_rollout",

@@ -8,6 +8,8 @@ from django.conf import settings
 START_PERCENT = Decimal(5)
 # The guide's ramp: a step a week.
 RAMP = (Decimal(5), Decimal(15), Decimal(35), Decimal(100))
+# Staff in this group get the weekly report by mail.
+WEEKLY_REPORT_GROUP = "Weekly report"
 
 
 def create_default_rollout(rollout_model: Any, stage_model: Any) -> None:

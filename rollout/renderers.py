@@ -1,27 +1,34 @@
-"""The status as a text report, and who decides on the format. Knows HTTP; the text is ``rollout.text``'s."""
+"""Texts and files as answers, and who decides on the format. Knows HTTP; what is in them comes from elsewhere."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from rollout import text
+
+class TextRenderer(BaseRenderer):
+    """What is text already. Subclasses say of which kind."""
+
+    charset = "utf-8"
+
+    def render(self, data: str, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
+        """As it is."""
+        return data
 
 
-class ReportRenderer(BaseRenderer):
+class ReportRenderer(TextRenderer):
     """``?format=report``: what ``manage.py rollout report`` prints, without colours."""
 
     media_type = "text/plain"
     format = "report"
-    charset = "utf-8"
 
-    def render(
-        self, data: Mapping[str, Any], accepted_media_type: str | None = None, renderer_context: Any = None
-    ) -> str:
-        """The report of a status document."""
-        return text.report(data)
+
+class CsvRenderer(TextRenderer):
+    """``?format=csv``."""
+
+    media_type = "text/csv"
+    format = "csv"
 
 
 class FormatNegotiation(DefaultContentNegotiation):

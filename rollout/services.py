@@ -15,11 +15,13 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from metrics import reading
+from metrics.slices import Grain, ceil
 from rollout import evaluation
 from rollout.bucketing import ArmName, Reason, assign
 from rollout.changes import get_rollout
 from rollout.defaults import create_default_rollout
 from rollout.models import Rollout, RolloutChange, Stage
+from rollout.report_series import series_of
 from rollout.status import Status
 
 logger = logging.getLogger(__name__)
@@ -145,6 +147,14 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
         ever=reading.total(rollout=name, until=now),
         decision=evaluation.decide_on(rollout, now=now),
     )
+
+
+def trend(name: str, *, hours: int, now: datetime) -> list[dict[str, Any]]:
+    """Both arms in each hour up to ``now``, in each 24 hours where that were more than 48; as reports have it."""
+    length = timedelta(hours=1 if hours <= 48 else 24)
+    end = ceil(now, Grain.HOUR)
+    starts = [end - number * length for number in range(-(-timedelta(hours=hours) // length), 0, -1)]
+    return series_of(name, [(start, start + length) for start in starts])
 
 
 def rollouts() -> Sequence[Rollout]:

@@ -12,9 +12,10 @@ from django.core.management.color import no_style
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from metrics.failures import outcome_in_words
 from rollout.models import Verdict
 from rollout.status import Status
-from rollout.words import percentage
+from rollout.words import percentage, reason_in_words
 
 Document = Mapping[str, Any]
 Row = tuple[str, str, str]
@@ -90,18 +91,18 @@ def split_in_words(document: Document) -> str:
 def status(document: Document, style: Any = None) -> str:
     """The five sections of ``rollout status``."""
     style = style or no_style()
-    return _page(
+    return page(
         style,
         (_("ROLLOUT CONFIGURATION"), _configuration(document)),
         (_("PERFORMANCE METRICS (%(hours)dh)") % {"hours": document["timeWindowHours"]}, _performance(document)),
-        (_("COST ANALYSIS"), _table(cost_rows(document))),
+        (_("COST ANALYSIS"), columns(cost_rows(document))),
         (_("SUCCESS CRITERIA"), _criteria(document, style)),
         (_("RECOMMENDATION"), _recommendation(document, style)),
     )
 
 
-def report(document: Document, style: Any = None) -> str:
-    """``status`` with its head, and with everything that was counted."""
+def report(document: Document, trend: Iterable[str], style: Any = None) -> str:
+    """``status`` with its head, its ``trend`` (see ``rollout.report_text``), and with everything that was counted."""
     head = _("Rollout %(rollout)s: %(baseline)s → %(candidate)s, %(since)s to %(until)s") % {
         "rollout": document["rollout"],
         "baseline": document["baseline"],
@@ -109,8 +110,9 @@ def report(document: Document, style: Any = None) -> str:
         "since": _minute(document["since"]),
         "until": _minute(document["until"]),
     }
-    counted = _page(
+    counted = page(
         style or no_style(),
+        (_("TREND"), trend),
         (_("OUTCOMES"), _outcomes(document)),
         (_("REQUESTS THAT DECIDE NOTHING"), _others(document)),
     )
@@ -133,9 +135,9 @@ def schedule(current: Status, *, since: datetime, style: Any = None) -> str:
     ]
     lines = [
         style.SUCCESS(f"→ {line}") if stage.percent == rollout.percent and rollout.everyone is None else f"  {line}"
-        for stage, line in zip(stages, _table(rows), strict=True)
+        for stage, line in zip(stages, columns(rows), strict=True)
     ]
-    return _page(
+    return page(
         style, (_("SCHEDULE"), [" → ".join(percents), "", *lines, "", standing(current), _since(current, since)])
     )
 
@@ -165,14 +167,15 @@ def _minute(moment: str) -> str:
     return f"{moment[:10]} {moment[11:16]} UTC"
 
 
-def _page(style: Any, *sections: tuple[str, Iterable[str]]) -> str:
+def page(style: Any, *sections: tuple[str, Iterable[str]]) -> str:
+    """Sections one below the other, each with its heading."""
     return "\n".join(
         "\n".join([style.MIGRATE_HEADING(heading), *(f"  {line}".rstrip() for line in lines), ""])
         for heading, lines in sections
     )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns side by side: the first to the left, the rest to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return [
@@ -201,7 +204,7 @@ def _performance(document: Document) -> list[str]:
     if not document["metrics"]["totalRequests"]:
         return [_("No requests yet.")]
     improvement = document["metrics"]["averageLatency"]["improvement"]
-    lines = _table([("", document["candidate"], document["baseline"]), *arm_rows(document)])
+    lines = columns([("", document["candidate"], document["baseline"]), *arm_rows(document)])
     if improvement is not None:
         faster = _("%(percent)s faster") if improvement >= 0 else _("%(percent)s slower")
         lines.append(_("The candidate is %(how)s.") % {"how": faster % {"percent": percent(abs(improvement))}})
@@ -223,12 +226,12 @@ def _recommendation(document: Document, style: Any) -> list[str]:
 def _outcomes(document: Document) -> list[str]:
     candidate, baseline = (document["arms"][arm]["outcomes"] for arm in ("candidate", "baseline"))
     rows = [
-        (outcome, f"{candidate.get(outcome, 0):,}", f"{baseline.get(outcome, 0):,}")
+        (outcome_in_words(outcome), f"{candidate.get(outcome, 0):,}", f"{baseline.get(outcome, 0):,}")
         for outcome in sorted({*candidate, *baseline})
     ]
-    return _table([("", document["candidate"], document["baseline"]), *rows]) if rows else [_("None.")]
+    return columns([("", document["candidate"], document["baseline"]), *rows]) if rows else [_("None.")]
 
 
 def _others(document: Document) -> list[str]:
-    rows = [(reason, f"{count:,}") for reason, count in document["otherRequests"].items()]
-    return _table(rows) or [_("None.")]
+    rows = [(reason_in_words(reason), f"{count:,}") for reason, count in document["otherRequests"].items()]
+    return columns(rows) or [_("None.")]

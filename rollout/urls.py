@@ -3,9 +3,12 @@
 from django.urls import path
 
 from rollout.api import StatusView
+from rollout.api_reports import ReportsView, ReportView
 
 urlpatterns = [
     path("api/gemini-rollout-status", StatusView.as_view(), name="rollout-status"),
     # The same with a slash: older clients use both. One is enough in the schema.
     path("api/gemini-rollout-status/", StatusView.as_view(schema=None)),
+    path("api/v1/rollouts/<str:name>/reports", ReportsView.as_view(), name="reports"),
+    path("api/v1/rollouts/<str:name>/reports/<str:kind>/<str:day>", ReportView.as_view(), name="report"),
 ]

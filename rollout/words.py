@@ -152,6 +152,19 @@ def _rounded(n: int) -> int:
     return n if n < 100 else round(n, 2 - len(str(n)))
 
 
+def reason_in_words(reason: str) -> str:
+    """Why a request went where it went, for people."""
+    return {
+        "percentage": _("By percentage"),
+        "everyone": _("Everyone gets the candidate"),
+        "tester": _("Testers"),
+        "manual": _("Asked for the candidate by name"),
+        "disabled": _("The rollout was off"),
+        "breaker_open": _("The candidate was failing"),
+        "not_in_rollout": _("No rollout"),
+    }.get(reason, reason)
+
+
 def state(everyone: bool | None) -> str:
     """waffle's tri-state as staff know it."""
     return {None: _("On, by percentage"), True: _("Forced for everyone"), False: _("Off")}[everyone]

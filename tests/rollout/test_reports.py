@@ -11,7 +11,8 @@ from metrics.slices import day_bounds
 from rollout.changes import change_rollout
 from rollout.evaluation import evaluate_rollouts
 from rollout.models import Report, Rollout
-from rollout.reports import build_due_reports, build_report, period
+from rollout.report_document import period
+from rollout.reports import build_due_reports, build_report
 from tests.metrics.factories import NOW, ModelCallFactory
 from tests.rollout.factories import ADA
 from tests.rollout.steps import NAME
@@ -50,7 +51,7 @@ def test_a_day_holds_its_figures_its_changes_and_the_decision_at_its_end():
     assert report.document["changes"][0]["what"] == ["Percentage: 5 % → 15 %"]
     assert report.document["changes"][0]["why"] == "a good week"
     assert report.document["decision"]["verdict"] == "NOT_ENOUGH_DATA"
-    assert report.document["expectedCandidateRequests"] == 0.25
+    assert report.document["split"]["expectedRequests"] == 0.25
 
 
 def test_a_report_is_frozen_until_it_is_built_again_and_then_versioned():

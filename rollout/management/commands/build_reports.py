@@ -1,6 +1,6 @@
 """``manage.py build_reports``: build the reports of any days of the past anew."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from rollout.models import Report, Rollout
-from rollout.reports import build_report, monday
+from rollout.reports import ReportNotFound, build_report, monday, parse_day
 
 
 class Command(BaseCommand):
@@ -27,8 +27,11 @@ class Command(BaseCommand):
         """Build, and say what was built."""
         now = timezone.now()
         yesterday = now.astimezone(ZoneInfo(settings.TIME_ZONE)).date() - timedelta(days=1)
-        last = _day(options["last"], default=yesterday)
-        first = _day(options["first"], default=min(last, yesterday))
+        try:
+            last = parse_day(options["last"]) if options["last"] else yesterday
+            first = parse_day(options["first"]) if options["first"] else min(last, yesterday)
+        except ReportNotFound as refused:
+            raise CommandError(str(refused)) from None
         if not first <= last <= yesterday:
             raise CommandError(_("The first day must not come after the last, and the last must be over."))
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
@@ -41,12 +44,3 @@ class Command(BaseCommand):
                     self.stdout.write(
                         built % {"rollout": rollout, "kind": kind.label, "day": start, "version": report.version}
                     )
-
-
-def _day(text: str | None, *, default: date) -> date:
-    if text is None:
-        return default
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise CommandError(_("Not a date: %(text)s. Write it as YYYY-MM-DD.") % {"text": text}) from None

@@ -16,7 +16,9 @@ from django.utils.translation import gettext as _
 
 from rollout import services, text
 from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, get_rollout, parse_percent
-from rollout.models import Source
+from rollout.models import Report, Source
+from rollout.report_text import report_text, trend
+from rollout.reports import ReportNotFound, find_report, parse_day
 from rollout.serializers import StatusSerializer
 from rollout.status import Status
 
@@ -35,7 +37,7 @@ def _epilog() -> str:
     return _(
         """actions:
   status          how the rollout stands: traffic, performance, cost, criteria, what to do next
-  report          the same with every count
+  report          the same with every count and the last hours as lines; --week or --day: a report as it was built
   set-traffic N   give the candidate to N percent of people, 0 to 100
   enable          switch the rollout on
   disable         switch it off: everyone gets the baseline from the next request on
@@ -47,7 +49,8 @@ def _epilog() -> str:
 examples:
   python manage.py rollout status --hours 48
   python manage.py rollout set-traffic 15 --reason "A quiet week"
-  python manage.py rollout report --json"""
+  python manage.py rollout report --week 2026-11-16
+  python manage.py rollout status --json"""
     )
 
 
@@ -79,6 +82,8 @@ class Command(BaseCommand):
         parser.add_argument("number", nargs="?", metavar="N", help=_("The percentage, for set-traffic."))
         parser.add_argument("--rollout", default=settings.DEFAULT_ROLLOUT, metavar="NAME", help=_("Which rollout."))
         parser.add_argument("--hours", default="24", help=_("The window of the figures, 1 to 720."))
+        parser.add_argument("--week", metavar="DATE", help=_("With report: the weekly report that has this day in it."))
+        parser.add_argument("--day", metavar="DATE", help=_("With report: the daily report of this day."))
         parser.add_argument("--json", action="store_true", help=_("Print the API's document instead of text."))
         parser.add_argument("--reason", default="", metavar="TEXT", help=_("Why, for the history of changes."))
 
@@ -97,9 +102,11 @@ class Command(BaseCommand):
             raise CommandError(_("A percentage goes with set-traffic, and with nothing else: set-traffic 15"))
         if options["json"] and action in ("schedule", "help"):
             raise CommandError(_("--json goes with status, report and changes."))
+        if (options["week"] or options["day"]) and (action != "report" or (options["week"] and options["day"])):
+            raise CommandError(_("--week or --day goes with report: rollout report --week 2026-11-16"))
         try:
             self._act(action, options)
-        except (ChangeRefused, services.WindowRefused) as refused:
+        except (ChangeRefused, ReportNotFound, services.WindowRefused) as refused:
             raise CommandError(str(refused)) from refused
         except UnicodeEncodeError as error:
             raise CommandError(_("That is not UTF-8 text.")) from error
@@ -118,7 +125,11 @@ class Command(BaseCommand):
         if action in _CHANGES:
             changes = {"percent": parse_percent(options["number"])} if action == "set-traffic" else _CHANGES[action]
             changed = self._change(name, changes, options["reason"])
-        current = services.status(name, hours=hours, now=timezone.now())
+        if options["week"] or options["day"]:
+            self._show_report(name, options)
+            return
+        now = timezone.now()
+        current = services.status(name, hours=hours, now=now)
         document = StatusSerializer(current).data
         if options["json"]:
             self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
@@ -127,9 +138,19 @@ class Command(BaseCommand):
         elif action == "schedule":
             since = services.standing_since(current.rollout)
             self.stdout.write(text.schedule(current, since=since, style=self.style))
+        elif action == "status":
+            self.stdout.write(text.status(document, self.style))
         else:
-            render = text.status if action == "status" else text.report
-            self.stdout.write(render(document, self.style))
+            series = services.trend(name, hours=hours, now=now)
+            self.stdout.write(text.report(document, trend(series), self.style))
+
+    def _show_report(self, name: str, options: dict[str, Any]) -> None:
+        kind = Report.Kind.WEEKLY if options["week"] else Report.Kind.DAILY
+        report = find_report(kind, get_rollout(name).name, parse_day(options["week"] or options["day"]))
+        if options["json"]:
+            self.stdout.write(json.dumps(report.document, indent=2, ensure_ascii=False))
+        else:
+            self.stdout.write(report_text(report.document, self.style))
 
     def _change(self, name: str, changes: dict[str, Any], why: str) -> bool:
         before = get_rollout(name).version

@@ -372,7 +372,8 @@ def _more_calls(found: Finding, rho: float, alpha: float) -> int | None:
     if found.theta >= 0 or not proves(LONGEST_WAIT):
         return None
     low, high = 1.0, LONGEST_WAIT
-    for _ in range(40):
+    # To a ten-thousandth; people are told two digits.
+    for _ in range(16):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if proves(middle) else (middle, high)
     return math.ceil((high - 1) * found.calls)

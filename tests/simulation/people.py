@@ -45,7 +45,10 @@ PERSON_ERRORS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """After how many calls each verdict came first; the split's alarm after how many people."""
+    """After how many calls each verdict came first; the split's alarm after how many people.
+
+    What would have come after a rollback or an alarm is not known: there a rollout ends.
+    """
 
     first: dict[str, int]
     srm_people: int | None
@@ -81,8 +84,10 @@ def run(world: World, seed: int, *, calls: int = CALLS, looks: int = LOOKS) -> R
             found = decider.decide(stream.snapshot(srm_peak=peak))
             peak = found.srm_peak
             first.setdefault(found.verdict, number + 1)
-            if found.srm and srm_people is None:
+            if found.srm:
                 srm_people = len(seen)
+            if found.srm or found.verdict == "ROLLBACK":
+                break
     return Run(first=first, srm_people=srm_people)
 
 

@@ -95,7 +95,8 @@ def test_a_week_is_its_seven_days_and_knows_the_one_before():
     report = build_report("weekly", NAME, monday, now=NOW)
 
     assert requests(report) == (0, 2)
-    assert report.document["weekBefore"]["arms"]["baseline"]["requests"] == 1
+    assert report.document["weekOverWeek"]["baseline"]["errorPercent"] is None
+    assert len(report.document["series"]) == 7
 
 
 def test_a_worker_that_was_off_catches_up_and_what_has_settled_stays():

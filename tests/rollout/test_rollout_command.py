@@ -87,7 +87,7 @@ def test_the_report_holds_the_status_and_every_count():
     report = run("report")
     assert [line for line in report.splitlines() if line in SECTIONS] == SECTIONS
     counts = [line.split() for line in report.splitlines()]
-    assert ["error", "1", "0"] in counts
+    assert ["failed", "1", "0"] in counts
     assert ["tester", "1"] in counts
 
 

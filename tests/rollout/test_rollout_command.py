@@ -88,7 +88,7 @@ def test_the_report_holds_the_status_and_every_count():
     assert [line for line in report.splitlines() if line in SECTIONS] == SECTIONS
     counts = [line.split() for line in report.splitlines()]
     assert ["failed", "1", "0"] in counts
-    assert ["tester", "1"] in counts
+    assert ["Testers", "1"] in counts
 
 
 def test_the_command_line_the_api_and_admin_tell_the_same():

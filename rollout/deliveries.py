@@ -36,12 +36,18 @@ def post(
     event: str,
     key: str,
     targets: Iterable[tuple[str, str]],
-    message: Mapping[str, Any],
+    write: Callable[[], Mapping[str, Any]],
     now: datetime,
 ) -> int:
-    """Keep a message for each target, a pair of channel and address. Returns how many had not had this ``key`` yet."""
+    """Keep a message for each target, a pair of channel and address. Returns how many had not had this ``key`` yet.
+
+    ``write`` makes the message, and is called only where it has somewhere to go.
+    """
     had = set(Delivery.objects.filter(key=key).values_list("channel", "target"))
     wanted = [pair for pair in dict.fromkeys(targets) if pair not in had]
+    if not wanted:
+        return 0
+    message = write()
     Delivery.objects.bulk_create(
         [
             Delivery(
@@ -107,8 +113,8 @@ def _send_mail(delivery: Delivery) -> None:
         mail.attach_alternative(message["html"], "text/html")
     try:
         mail.send()
-    except (OSError, SMTPException) as error:
-        # A server's own words may hold addresses and more.
+    except (OSError, SMTPException, ValueError) as error:
+        # ValueError: a header or an address that no mail can have. A server's own words may hold addresses and more.
         raise NotTaken(f"mail server: {type(error).__name__}") from error
 
 

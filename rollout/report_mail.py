@@ -46,20 +46,19 @@ def recipients() -> Iterable[str]:
 
 
 def _post(report: Report, wanted: Iterable[str], now: datetime) -> int:
-    with translation.override(settings.LANGUAGE_CODE):
-        message = message_of(report)
     return post(
         rollout=report.rollout,
         event=EVENT,
         key=f"{EVENT}:{report.rollout}:{report.first_day}",
         targets=[(Channel.EMAIL, address) for address in wanted],
-        message=message,
+        write=lambda: message_of(report),
         now=now,
     )
 
 
+@translation.override(settings.LANGUAGE_CODE)
 def message_of(report: Report) -> dict[str, str]:
-    """The mail: ``subject``, ``text`` and ``html``."""
+    """The mail: ``subject``, ``text`` and ``html``, in the installation's language."""
     document = report.document
     page = settings.SITE_URL and settings.SITE_URL + reverse("admin:rollout_report_change", args=[report.pk])
     context = {"title": title_of(document), "lead": lead(document), "tables": report_tables(document), "page": page}

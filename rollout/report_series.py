@@ -47,7 +47,7 @@ def hours_of(day: Bounds) -> list[Bounds]:
 def arms_in(rollout: str, spans: Sequence[Bounds]) -> list[Arms]:
     """Both arms in each of some spans that follow on each other, with nobody counted."""
     # Half hours are what some zones' days begin at.
-    whole = all(floor(start, Grain.HOUR) == start for start, _end in spans)
+    whole = all(floor(bound, Grain.HOUR) == bound for span in spans for bound in span)
     points = reading.series(
         rollout=rollout, since=spans[0][0], until=spans[-1][1], grain=Grain.HOUR if whole else Grain.FIVE_MINUTES
     )

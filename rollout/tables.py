@@ -1,8 +1,21 @@
 """Parts of the status document as rows for a page: label and figures in words. Knows words, asks nobody for figures."""
 
+from collections.abc import Callable
+from typing import Any
+
 from django.utils.translation import gettext as _
 
-from rollout.text import Document, Row, milliseconds, usd
+from rollout.text import Document, Row, milliseconds, percent, usd
+
+
+def series_figures() -> list[tuple[str, str, Callable[[Any], str]]]:
+    """What is drawn of a series of spans (see ``rollout.report_series``): title, key, and how a value is written."""
+    return [
+        (_("Requests"), "requests", "{:,}".format),
+        (_("Errors"), "errorPercent", percent),
+        (_("First token, p50"), "ttftP50Ms", milliseconds),
+        (_("First token, p95"), "ttftP95Ms", milliseconds),
+    ]
 
 
 def percentile_rows(document: Document) -> list[Row]:

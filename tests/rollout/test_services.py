@@ -174,12 +174,12 @@ def test_a_good_candidate_goes_on_to_the_next_stage():
     assert found.decision.verdict == "GO"
     assert found.should_proceed
     assert found.recommendation == "Go on: raise the percentage to 15 %."
-    assert found.actual_percent == pytest.approx(50, abs=3)
-    assert found.expected_percent == 50
+    assert found.health.actual_percent == pytest.approx(50, abs=3)
+    assert found.health.expected_percent == 50
     assert found.latency_improvement == pytest.approx(30, abs=3)
-    assert found.projected_savings_usd is not None
+    assert found.health.projected_savings_usd is not None
     assert found.health.candidate.saved_usd is not None
-    assert found.projected_savings_usd > found.health.candidate.saved_usd
+    assert found.health.projected_savings_usd > found.health.candidate.saved_usd
 
 
 def test_at_the_end_of_the_ramp_there_is_no_percentage_to_go_to():

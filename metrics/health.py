@@ -183,6 +183,22 @@ class Health:
         """See the class."""
         return Decimal(self.baseline.sums.percent_sum + self.candidate.sums.percent_sum) / 10_000
 
+    @property
+    def expected_percent(self) -> float | None:
+        """The share of deciding requests that the percentages in force would send to the candidate."""
+        return float(100 * self.expected_candidate / self.requests) if self.requests else None
+
+    @property
+    def actual_percent(self) -> float | None:
+        """The share of deciding requests that went to the candidate's arm."""
+        return 100 * self.candidate.requests / self.requests if self.requests else None
+
+    @property
+    def projected_savings_usd(self) -> Decimal | None:
+        """What this time would have saved with everyone on the candidate, at its saving a request so far."""
+        saved, requests = self.candidate.saved_usd, self.candidate.requests
+        return None if saved is None or not requests else saved * self.requests / requests
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:

@@ -51,7 +51,15 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
     is_newest = newest is None or newest < end
     # Up to the newest call, whole days and hours serve that are not over.
-    arms, other = _added_up(rollout, since, ceil(end, Grain.DAY) if is_newest else end)
+    arms: dict[str, Sums] = defaultdict(Sums)
+    other: dict[str, int] = defaultdict(int)
+    slices = _between(rollout, since, ceil(end, Grain.DAY) if is_newest else end)
+    for arm, reason, document in slices.values_list("arm", "reason", "sums"):
+        sums = Sums.from_json(document)
+        if reason == DECIDING_REASON:
+            arms[arm].merge(sums)
+        else:
+            other[reason] += sums.requests
 
     def of(arm: Arm) -> ArmHealth:
         people = (
@@ -72,12 +80,18 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     )
 
 
-def total(*, rollout: str, until: datetime) -> ArmHealth:
-    """The candidate's arm from the beginning to a moment, cut as ``health`` is; its people are not counted."""
+def saved_usd(*, rollout: str, until: datetime) -> Decimal | None:
+    """What the candidate's arm has saved from the beginning to a moment, cut as ``health`` is; see ``ArmHealth``."""
     state = RollupState.objects.filter(pk=1).first() or RollupState()
     end = _cut(until, up=True, state=state)
-    arms, _other = _added_up(rollout, began_at(rollout) or end, end)
-    return ArmHealth(sums=arms[Arm.CANDIDATE], people=None)
+    money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
+    slices = _between(rollout, began_at(rollout) or end, end).filter(arm=Arm.CANDIDATE, reason=DECIDING_REASON)
+    sums = Sums()
+    # The four numbers alone: the histograms beside them are most of a slice.
+    for row in slices.values_list(*(f"sums__{name}" for name in money)):
+        known = {name: number for name, number in zip(money, row, strict=True) if number}
+        sums.merge(Sums.from_json(known))
+    return ArmHealth(sums=sums, people=None).saved_usd
 
 
 def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> list[Point]:
@@ -156,19 +170,6 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
     """All calls ever, by kind."""
     for row in CallTotal.objects.filter(deleted=False).order_by("pk"):
         yield TotalKey(**{name: getattr(row, name) for name in TotalKey._fields}), Total.from_json(row.sums)
-
-
-def _added_up(rollout: str, since: datetime, until: datetime) -> tuple[dict[str, Sums], dict[str, int]]:
-    """What decides, by arm, and how many requests do not, by reason."""
-    arms: dict[str, Sums] = defaultdict(Sums)
-    other: dict[str, int] = defaultdict(int)
-    for arm, reason, document in _between(rollout, since, until).values_list("arm", "reason", "sums"):
-        sums = Sums.from_json(document)
-        if reason == DECIDING_REASON:
-            arms[arm].merge(sums)
-        else:
-            other[reason] += sums.requests
-    return arms, other
 
 
 def _between(rollout: str, since: datetime, until: datetime) -> "QuerySet[Slice]":

@@ -33,16 +33,22 @@ from rollout.serializers import ChangedSerializer, ConfigSerializer, ErrorSerial
 MAX_BODY_BYTES = 10_000
 
 
+def account_of(request: Request) -> Any:
+    """Who asks. NotAuthenticated (401) for guests too: nobody knows who they are."""
+    user: Any = request.user
+    if not user.is_authenticated or user.is_guest:
+        raise exceptions.NotAuthenticated(_("Sign in, or send a token: Authorization: Bearer <token>."))
+    return user
+
+
 class StatusPermission(BasePermission):
     """Reading needs an account of one's own; steering needs staff with ``rollout.change_rollout``."""
 
     message = gettext_lazy("Only staff who may change rollouts can do this.")
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """NotAuthenticated (401) for guests too: nobody knows who they are."""
-        user: Any = request.user
-        if not user.is_authenticated or user.is_guest:
-            raise exceptions.NotAuthenticated(_("Sign in, or send a token: Authorization: Bearer <token>."))
+        """Whether this account may do it."""
+        user = account_of(request)
         return request.method in SAFE_METHODS or (user.is_staff and user.has_perm("rollout.change_rollout"))
 
 

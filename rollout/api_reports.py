@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from rollout.api import error_response
+from rollout.api import account_of, error_response
 from rollout.changes import get_rollout
 from rollout.models import Report
 from rollout.renderers import CsvRenderer, FormatNegotiation, ReportRenderer
@@ -35,9 +35,7 @@ class MayViewReports(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Whether this account is one of them."""
-        user: Any = request.user
-        if not user.is_authenticated or user.is_guest:
-            raise exceptions.NotAuthenticated(_("Sign in, or send a token: Authorization: Bearer <token>."))
+        user = account_of(request)
         return bool(user.is_staff and user.has_perm("rollout.view_report"))
 
 

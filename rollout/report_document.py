@@ -50,7 +50,7 @@ def document_of(kind: str, rollout: str, first_day: date, *, earlier: Mapping[st
         "until": until.isoformat(),
         "timeZone": settings.TIME_ZONE,
         **_figures(reading.health(rollout=rollout, since=since, until=until), changes),
-        "savedSinceBeginningUsd": _known(reading.total(rollout=rollout, until=until).saved_usd),
+        "savedSinceBeginningUsd": _known(reading.saved_usd(rollout=rollout, until=until)),
         "changes": [_change(change) for change in changes],
         "decision": _decision(rollout, until, earlier),
         "series": series_of(rollout, days_of(first_day) if is_week else hours_of(bounds)),
@@ -59,21 +59,17 @@ def document_of(kind: str, rollout: str, first_day: date, *, earlier: Mapping[st
 
 
 def _figures(health: Health, changes: Sequence[RolloutChange]) -> dict[str, Any]:
-    candidate, baseline, requests = health.candidate, health.baseline, health.requests
+    candidate, baseline = health.candidate, health.baseline
     return {
         "arms": {"candidate": ArmSerializer(candidate).data, "baseline": ArmSerializer(baseline).data},
         "split": {
-            "expectedPercentage": float(100 * health.expected_candidate / requests) if requests else None,
-            "actualPercentage": 100 * candidate.requests / requests if requests else None,
+            "expectedPercentage": health.expected_percent,
+            "actualPercentage": health.actual_percent,
             "expectedRequests": float(health.expected_candidate),
             "actualRequests": candidate.requests,
             "srm": None if any(_moves_people(change) for change in changes) else _srm(health),
         },
-        "projectedUsd": _known(
-            None
-            if candidate.saved_usd is None or not candidate.requests
-            else candidate.saved_usd * requests / candidate.requests
-        ),
+        "projectedUsd": _known(health.projected_savings_usd),
         "otherRequests": dict(health.other),
     }
 

@@ -1,6 +1,6 @@
 """A report, and a rollout's newest hours or days, as text for a terminal or a mail. Knows documents, no storage."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.management.color import no_style
@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from rollout import text
 from rollout.report_tables import lead, report_tables, title_of
 from rollout.sparklines import sparkline
+from rollout.tables import series_figures
 
 Point = Mapping[str, Any]
 
@@ -30,15 +31,9 @@ def trend(series: Sequence[Point]) -> list[str]:
     """Both arms over time, a line each: what it is, little bars, the last and the greatest value."""
     if not any(point[arm]["requests"] for point in series for arm in ("candidate", "baseline")):
         return [_("No requests yet.")]
-    figures: Sequence[tuple[str, str, Callable[[Any], str]]] = (
-        (_("Requests"), "requests", "{:,}".format),
-        (_("Errors"), "errorPercent", text.percent),
-        (_("First token, p50"), "ttftP50Ms", text.milliseconds),
-        (_("First token, p95"), "ttftP95Ms", text.milliseconds),
-    )
     arms = (("candidate", _("candidate")), ("baseline", _("baseline")))
     rows = []
-    for title, key, write in figures:
+    for title, key, write in series_figures():
         for arm, name in arms:
             values = [point[arm][key] for point in series]
             known = [value for value in values if value is not None]

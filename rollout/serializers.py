@@ -186,7 +186,7 @@ class StatusSerializer(serializers.Serializer[Status]):
         {
             "totalRequests": _count("health.requests"),
             "geminiFlashLiteRequests": _count("health.candidate.requests"),
-            "trafficPercentage": _number("actual_percent"),
+            "trafficPercentage": _number("health.actual_percent"),
             "averageLatency": _part(
                 "AverageLatency", {**_per_arm("ttft_mean_ms"), "improvement": _number("latency_improvement")}
             ),
@@ -227,16 +227,16 @@ class StatusSerializer(serializers.Serializer[Status]):
         "Savings",
         {
             "windowUsd": _number("health.candidate.saved_usd"),
-            "totalUsd": _number("ever.saved_usd"),
-            "projectedUsd": _number("projected_savings_usd"),
+            "totalUsd": _number("saved_ever_usd"),
+            "projectedUsd": _number("health.projected_savings_usd"),
         },
     )
     arms = _part("Arms", {arm: ArmSerializer(source=f"health.{arm}") for arm in ("candidate", "baseline")})
     split = _part(
         "Split",
         {
-            "expectedPercentage": _number("expected_percent"),
-            "actualPercentage": _number("actual_percent"),
+            "expectedPercentage": _number("health.expected_percent"),
+            "actualPercentage": _number("health.actual_percent"),
             "expectedRequests": _number("health.expected_candidate"),
             "actualRequests": _count("health.candidate.requests"),
             "srm": serializers.BooleanField(

@@ -144,7 +144,7 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
         now=now,
         standing_since=standing_since(rollout),
         health=health,
-        ever=reading.total(rollout=name, until=now),
+        saved_ever_usd=reading.saved_usd(rollout=name, until=now),
         decision=evaluation.decide_on(rollout, now=now),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from metrics.health import ArmHealth, Health
+from metrics.health import Health
 from rollout import words
 from rollout.decisions import Criterion, Decision
 from rollout.models import Rollout, Stage
@@ -18,7 +18,7 @@ from rollout.models import Rollout, Stage
 class Status:
     """How a rollout stands at ``now``: ``health`` over the last ``hours``, ``decision`` over its whole run.
 
-    ``standing_since`` is when it got its present state and percentage; ``ever`` the candidate's arm over all time.
+    ``standing_since`` is when it got its present state and percentage; ``saved_ever_usd`` what was saved over all time.
     """
 
     rollout: Rollout
@@ -27,7 +27,7 @@ class Status:
     now: datetime
     standing_since: datetime
     health: Health
-    ever: ArmHealth
+    saved_ever_usd: Decimal | None
     decision: Decision
 
     @property
@@ -57,28 +57,10 @@ class Status:
         return f"~{percent.normalize():f}% of {self.rollout.baseline} users"
 
     @property
-    def expected_percent(self) -> float | None:
-        """The share of deciding requests that the percentages in force would send to the candidate."""
-        total = self.health.requests
-        return float(100 * self.health.expected_candidate / total) if total else None
-
-    @property
-    def actual_percent(self) -> float | None:
-        """The share of deciding requests that went to the candidate's arm."""
-        total = self.health.requests
-        return 100 * self.health.candidate.requests / total if total else None
-
-    @property
     def latency_improvement(self) -> float | None:
         """By how many percent the candidate's mean TTFT is below the baseline's; negative is slower."""
         candidate, baseline = self.health.candidate.ttft_mean_ms, self.health.baseline.ttft_mean_ms
         return 100 * (baseline - candidate) / baseline if candidate is not None and baseline else None
-
-    @property
-    def projected_savings_usd(self) -> Decimal | None:
-        """What the window would have saved with everyone on the candidate, at its saving a request so far."""
-        saved, requests = self.health.candidate.saved_usd, self.health.candidate.requests
-        return None if saved is None or not requests else saved * self.health.requests / requests
 
     @property
     def age_s(self) -> float | None:

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
@@ -30,14 +29,14 @@ class ReportAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Before admin's own, the last of which takes every path."""
         view = self.admin_site.admin_view(self.file_view)
-        address = "<path:object_id>/<str:rollout>.<slug:format>"
+        address = "<int:object_id>/report.<slug:format>"
         return [path(address, view, name="rollout_report_file"), *super().get_urls()]
 
-    def file_view(self, request: HttpRequest, object_id: str, rollout: str, format: str) -> HttpResponse:
+    def file_view(self, request: HttpRequest, object_id: int, format: str) -> HttpResponse:
         """The report as CSV or JSON."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        report: Any = self.get_object(request, unquote(object_id))
+        report: Any = self.get_object(request, str(object_id))
         writers = {
             "csv": ("text/csv", report_csv),
             "json": ("application/json", lambda document: json.dumps(document, indent=2, ensure_ascii=False)),
@@ -66,7 +65,7 @@ class ReportAdmin(ReadOnlyAdmin):
                     "tables": report_tables(document),
                     "charts": report_charts(document),
                     "files": [
-                        (format.upper(), reverse("admin:rollout_report_file", args=[report.pk, report.rollout, format]))
+                        (format.upper(), reverse("admin:rollout_report_file", args=[report.pk, format]))
                         for format in ("csv", "json")
                     ],
                     "versions": versions.order_by("version").only("version", "built_at"),

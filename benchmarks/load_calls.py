@@ -21,7 +21,8 @@ INSERT INTO metrics_modelcall (
     requested_model, assigned_model, served_model, provider, upstream_model,
     outcome, error_class, error_detail, http_status, finish_reason,
     started_at, ended_at, ttft_ms, latency_ms,
-    input_tokens, output_tokens, cost_usd, baseline_cost_usd, rating, is_demo, pending, counted, counted_rating
+    input_tokens, output_tokens, cost_usd, baseline_cost_usd, rating, rating_reason,
+    is_demo, pending, counted, counted_rating, counted_rating_reason
 )
 SELECT
     gen_random_uuid(), gen_random_uuid(), 1, 'chat', %(rollout)s, arm, 'percentage', %(percent)s, 1, 1, md5(p::text),
@@ -34,10 +35,10 @@ SELECT
     CASE WHEN NOT failed THEN 800 END, CASE WHEN NOT failed THEN tokens END,
     CASE WHEN NOT failed THEN (800 * input_price + tokens * output_price) * 1000000 END,
     CASE WHEN NOT failed THEN (800 * 2.5 + tokens * 15) * 1000000 END,
-    rating, false, false, true, rating
+    rating, rating_reason, false, false, true, rating, rating_reason
 FROM (
     SELECT
-        p, arm, failed, started_at, tokens, rating,
+        p, arm, failed, started_at, tokens, rating, CASE WHEN rating = 3 THEN 'unhelpful' ELSE '' END AS rating_reason,
         CASE WHEN arm = 'candidate' THEN %(candidate)s ELSE %(baseline)s END AS model,
         CASE WHEN arm = 'candidate' THEN 'gemini' ELSE 'openai' END AS provider,
         CASE WHEN arm = 'candidate' THEN 'gemini-3.1-flash-lite' ELSE 'gpt-5.4' END AS upstream,

@@ -34,6 +34,7 @@ _REFUSALS = {
     "conflict": _("The conversation has moved on. Reload the page and try again."),
     "bad_request": _("The page sent something unreadable. Reload it and try again."),
     "bad_rating": _("A rating is a number from 1 to 5."),
+    "bad_reason": _("Only a rating from 1 to 3 can have a reason, and only one of those that the page offers."),
     "unavailable": _("This can't be done right now. Try again in a moment."),
 }
 _STATUS = {"not_found": 404, "busy": 409, "conflict": 409, "too_long": 413}
@@ -119,7 +120,7 @@ async def retry(request: HttpRequest, reply_id: UUID) -> HttpResponse:
 
 @require_POST
 async def rating(request: HttpRequest, reply_id: UUID) -> HttpResponse:
-    """Rate a reply 1 to 5, or take the rating back with an empty value."""
+    """Rate a reply 1 to 5, perhaps with a reason, or take the rating back with an empty value."""
     value = request.POST.get("value", "")
     try:
         if value and value not in {"1", "2", "3", "4", "5"}:
@@ -129,6 +130,7 @@ async def rating(request: HttpRequest, reply_id: UUID) -> HttpResponse:
             user=await _signed_in(request),
             reply_id=reply_id,
             rating=int(value) if value else None,
+            reason=request.POST.get("reason", ""),
         )
     except AnswerRefused as refusal:
         return _refused(refusal)

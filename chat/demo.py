@@ -5,7 +5,7 @@ Turns ``demo_history`` into rows: people, some of their chats in full, every cal
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -153,11 +153,12 @@ def _answer(
     moved = in_candidate(rollout=setting.rollout, salt=setting.salt, unit=person.unit, percent=setting.percent)
     attempts = tries(turn, in_candidate=moved, rng=rng)
     reply_id = random_id(rng)
-    rating = turn.rating if attempts[-1][1].outcome == "ok" else None
-    rows.calls += _calls(setting, person.unit, moved, reply_id, turn, attempts, rating)
+    if attempts[-1][1].outcome != "ok":
+        turn = replace(turn, rating=None, rating_reason="")
+    rows.calls += _calls(setting, person.unit, moved, reply_id, turn, attempts)
     if conversation is not None:
         served = setting.candidate if attempts[-1][0] else setting.baseline
-        rows.messages += _messages(conversation, turn, reply_id, served, attempts[-1][1], rating, rng)
+        rows.messages += _messages(conversation, turn, reply_id, served, attempts[-1][1], rng)
 
 
 def _calls(
@@ -167,7 +168,6 @@ def _calls(
     reply_id: UUID,
     turn: Turn,
     attempts: Iterable[tuple[bool, Try]],
-    rating: int | None,
 ) -> list[DemoCall]:
     calls, at = [], turn.asked_at
     for number, (by_candidate, attempt) in enumerate(attempts, start=1):
@@ -204,7 +204,8 @@ def _calls(
             error_class=attempt.error_class,
             http_status=attempt.http_status,
         )
-        calls.append(DemoCall(start=start, end=end, rating=rating if number == 1 else None))
+        rating, reason = (turn.rating, turn.rating_reason) if number == 1 else (None, "")
+        calls.append(DemoCall(start=start, end=end, rating=rating, rating_reason=reason))
     return calls
 
 
@@ -214,7 +215,6 @@ def _messages(
     reply_id: UUID,
     served: Model,
     last: Try,
-    rating: int | None,
     rng: random.Random,
 ) -> list[Message]:
     question = Message(
@@ -236,7 +236,8 @@ def _messages(
         error=_error(last) if state == Message.State.FAILED else "",
         reply_to=question,
         served_model=served.key,
-        rating=rating,
+        rating=turn.rating,
+        rating_reason=turn.rating_reason,
         alive_at=turn.asked_at + timedelta(milliseconds=last.latency_ms),
     )
     return [question, reply]

@@ -53,6 +53,7 @@ class Turn:
     asked_at: datetime
     number: int
     rating: int | None
+    rating_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +89,10 @@ def _turns(at: datetime, now: datetime, rng: random.Random) -> list[Turn]:
     for number in range(rng.choices(TURNS, TURN_WEIGHTS)[0]):
         if at >= now:
             break
-        turns.append(
-            Turn(
-                question=people_words.follow_up(rng) if number else people_words.first_question(rng),
-                asked_at=at,
-                number=number,
-                rating=people_words.stars(rng) if rng.random() < RATED_SHARE else None,
-            )
-        )
+        question = people_words.follow_up(rng) if number else people_words.first_question(rng)
+        rating = people_words.stars(rng) if rng.random() < RATED_SHARE else None
+        reason = people_words.reason(rating, rng)
+        turns.append(Turn(question=question, asked_at=at, number=number, rating=rating, rating_reason=reason))
         at += timedelta(seconds=rng.uniform(20, 180))
     return turns
 

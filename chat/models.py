@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
+from metrics.words import RATING_REASONS
+
 
 def new_unit() -> str:
     """A fresh unit id: 32 hex digits, unrelated to anything about the person."""
@@ -84,6 +86,7 @@ class Message(models.Model):
     rating = models.PositiveSmallIntegerField(
         _("rating"), null=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
     )
+    rating_reason = models.CharField(_("reason for the rating"), max_length=20, choices=RATING_REASONS, blank=True)
     alive_at = models.DateTimeField(
         null=True, editable=False, help_text=_("When the process that writes this reply last said so.")
     )

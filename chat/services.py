@@ -22,6 +22,7 @@ from chat.models import Conversation, Message, User
 from chat.providers.base import ChatMessage
 from chat.providers.registry import find_model
 from metrics import services as metrics_services
+from metrics.ratings import go_together
 from rollout import services as rollout_services
 from rollout.services import Route
 
@@ -108,15 +109,20 @@ def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[
         raise AnswerRefused("busy") from None
 
 
-def rate(*, user: User, reply_id: UUID, rating: int | None) -> Message:
-    """Store the rating of a reply, 1 to 5, ``None`` takes it back. Raises AnswerRefused: not_found, bad_rating."""
+def rate(*, user: User, reply_id: UUID, rating: int | None, reason: str = "") -> Message:
+    """Store the rating of a reply, 1 to 5, ``None`` takes it back, and why it is bad, "" where that is not said.
+
+    Raises AnswerRefused: not_found, bad_rating, bad_reason.
+    """
     if rating is not None and not 1 <= rating <= 5:
         raise AnswerRefused("bad_rating")
+    if not go_together(rating, reason):
+        raise AnswerRefused("bad_reason")
     with transaction.atomic():
         reply = get_reply(user=user, reply_id=reply_id)
-        reply.rating = rating
-        reply.save(update_fields=["rating"])
-        metrics_services.rate(reply.id, rating)
+        reply.rating, reply.rating_reason = rating, reason
+        reply.save(update_fields=["rating", "rating_reason"])
+        metrics_services.rate(reply.id, rating, reason)
     return reply
 
 

@@ -32,12 +32,14 @@ class Comparison:
         ours = self.tally.states
         theirs = Counter(_TOLD_AS.get(answer.last_outcome, "failed") for answer in self.recorded.values())
         rated = sum(answer.rating is not None for answer in self.recorded.values())
+        explained = sum(bool(answer.rating_reason) for answer in self.recorded.values())
         return {
             "requests": (len(self.tally.taken), len(self.recorded)),
             "answered": (ours["complete"], theirs["complete"]),
             "failed": (ours["failed"], theirs["failed"]),
             "stopped": (ours["stopped"], theirs["stopped"]),
             "ratings": (self.tally.ratings, rated),
+            "reasons": (self.tally.rating_reasons, explained),
         }
 
     @property

@@ -17,8 +17,8 @@ T = TypeVar("T")
 class RecordedAnswer:
     """One answer as recorded: where its person was assigned and why, how its first and its last attempt ended.
 
-    ``fell_back``: the last attempt was by another model than the assigned one. ``ttft_ms`` and ``rating`` stand
-    on the first attempt, which is the one that counts for the arm.
+    ``fell_back``: the last attempt was by another model than the assigned one. ``ttft_ms``, ``rating`` and
+    its reason stand on the first attempt, which is the one that counts for the arm.
     """
 
     unit: str
@@ -29,6 +29,7 @@ class RecordedAnswer:
     fell_back: bool
     ttft_ms: int | None
     rating: int | None
+    rating_reason: str
 
 
 def recorded_answers(answer_ids: Sequence[UUID]) -> dict[UUID, RecordedAnswer]:
@@ -55,6 +56,7 @@ def _recorded(first: ModelCall, last: ModelCall) -> RecordedAnswer:
         fell_back=last.served_model != last.assigned_model,
         ttft_ms=first.ttft_ms,
         rating=first.rating,
+        rating_reason=first.rating_reason,
     )
 
 

@@ -18,11 +18,12 @@ from metrics.services import CallEnd, CallStart, end_columns
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCall:
-    """A whole call, from opening to end. ``rating`` is 1 to 5, ``None`` for none."""
+    """A whole call, from opening to end. ``rating`` is 1 to 5, ``None`` for none, and its reason "" for none."""
 
     start: CallStart
     end: CallEnd
     rating: int | None = None
+    rating_reason: str = ""
 
 
 def has_demo_calls() -> bool:
@@ -57,4 +58,9 @@ def delete_demo_calls(*, clock: Callable[[], datetime]) -> int:
 
 
 def _row(call: DemoCall) -> ModelCall:
-    return ModelCall(**{**vars(call.start), "is_demo": True}, **end_columns(call.end), rating=call.rating)
+    return ModelCall(
+        **{**vars(call.start), "is_demo": True},
+        **end_columns(call.end),
+        rating=call.rating,
+        rating_reason=call.rating_reason,
+    )

@@ -55,6 +55,7 @@ COLUMNS = (
     "cost_usd",
     "baseline_cost_usd",
     "rating",
+    "rating_reason",
     "is_demo",
 )
 # Rows of one query, which is what lies in memory at once.

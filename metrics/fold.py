@@ -41,8 +41,10 @@ class CallRow(NamedTuple):
     cost_usd: Decimal | None
     baseline_cost_usd: Decimal | None
     rating: int | None
+    rating_reason: str
     counted: bool
     counted_rating: int | None
+    counted_rating_reason: str
 
 
 class SliceKey(NamedTuple):
@@ -129,7 +131,7 @@ class Fold:
                     self._see(call, person, start)
 
     def rerate(self, calls: Iterable[CallRow]) -> None:
-        """Exchange the rating that was counted for the one that the call has now."""
+        """Exchange the rating and the reason that were counted for those that the call has now."""
         for call in calls:
             if not call.rollout or call.attempt != 1:
                 continue
@@ -141,6 +143,8 @@ class Fold:
             for sums in touched:
                 sums.add_rating(call.counted_rating, -1)
                 sums.add_rating(call.rating)
+            in_slice.add_rating_reason(call.counted_rating_reason, -1)
+            in_slice.add_rating_reason(call.rating_reason)
 
     def _clusters(self, call: CallRow, person: int) -> list[ClusterKey]:
         whole = ClusterKey(call.rollout, call.run, call.stretch, "stretch", call.arm, cluster_of(person))

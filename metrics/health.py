@@ -152,6 +152,11 @@ class ArmHealth:
         return _counts(self.sums.ratings)
 
     @property
+    def rating_reasons(self) -> dict[str, int]:
+        """Ratings that came with a reason, by it."""
+        return _counts(self.sums.rating_reasons)
+
+    @property
     def rating_mean(self) -> float | None:
         """Mean rating, 1 to 5."""
         return _mean(sum(int(star) * n for star, n in self.sums.ratings.items()), self.ratings)

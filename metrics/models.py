@@ -9,8 +9,10 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from metrics.fields import UsdField
+from metrics.ratings import HIGHEST_WITH_REASON
 from metrics.slices import Grain
 from metrics.sums import ERROR_OUTCOMES
+from metrics.words import RATING_REASONS
 
 
 class Outcome(models.TextChoices):
@@ -80,12 +82,14 @@ class ModelCall(models.Model):
     baseline_cost_usd = UsdField(_("cost at the baseline's price (USD)"), null=True)
 
     rating = models.PositiveSmallIntegerField(_("rating"), null=True, help_text=_("1 to 5."))
+    rating_reason = models.CharField(_("reason for the rating"), max_length=20, choices=RATING_REASONS, blank=True)
     is_demo = models.BooleanField(_("demo data"), default=False)
 
     # What the roll-ups hold of this call; written by ``rollup`` alone, but for ``pending``.
     pending = models.BooleanField(default=True, editable=False)
     counted = models.BooleanField(default=False, editable=False)
     counted_rating = models.PositiveSmallIntegerField(null=True, editable=False)
+    counted_rating_reason = models.CharField(max_length=20, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("model call")
@@ -95,6 +99,12 @@ class ModelCall(models.Model):
             models.UniqueConstraint(fields=["answer_id", "attempt"], name="one_row_per_attempt"),
             models.CheckConstraint(
                 condition=models.Q(rating__isnull=True) | models.Q(rating__range=(1, 5)), name="rating_from_1_to_5"
+            ),
+            # A range alone would take null: a condition that is unknown holds.
+            models.CheckConstraint(
+                condition=models.Q(rating_reason="")
+                | models.Q(rating__isnull=False, rating__range=(1, HIGHEST_WITH_REASON)),
+                name="reason_of_a_rating_that_takes_one",
             ),
             models.CheckConstraint(
                 condition=models.Q(outcome="running", ended_at__isnull=True)

@@ -113,9 +113,9 @@ def _fold_day(
     horizon: datetime,
     last: dict[PersonInArm, datetime],
 ) -> int:
-    names = [*CallRow._fields]
     # A rating that waits to be counted is not in the roll-ups yet.
-    names[names.index("rating")] = "counted_rating"
+    counted = {"rating": "counted_rating", "rating_reason": "counted_rating_reason"}
+    names = [counted.get(name, name) for name in CallRow._fields]
     done, chunk = 0, []
     for values in calls.values_list(*names).iterator(chunk_size=CHUNK):
         chunk.append(CallRow(*values))

@@ -105,9 +105,11 @@ def _roll_up_batch(now: datetime) -> int:
 def _mark_counted(calls: Sequence[CallRow]) -> None:
     by_rating = defaultdict(list)
     for call in calls:
-        by_rating[call.rating].append(call.id)
-    for rating, ids in by_rating.items():
-        ModelCall.objects.filter(id__in=ids).update(pending=False, counted=True, counted_rating=rating)
+        by_rating[call.rating, call.rating_reason].append(call.id)
+    for (rating, reason), ids in by_rating.items():
+        ModelCall.objects.filter(id__in=ids).update(
+            pending=False, counted=True, counted_rating=rating, counted_rating_reason=reason
+        )
 
 
 # --- windows --------------------------------------------------------------------------------

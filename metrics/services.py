@@ -14,6 +14,7 @@ from django.db.models import Q
 
 from metrics.models import ModelCall, Outcome
 from metrics.pricing import Usage
+from metrics.ratings import go_together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +102,13 @@ def abandon_calls(*, now: datetime, started_before: datetime, answer_ids: Sequen
     return [answer_id for call_id, answer_id in list(running) if close_call(call_id, end)]
 
 
-def rate(answer_id: UUID, rating: int | None) -> None:
-    """Store a person's rating of an answer, 1 to 5, or ``None`` to take it back.
+def rate(answer_id: UUID, rating: int | None, reason: str = "") -> None:
+    """Store a person's rating of an answer, 1 to 5, or ``None`` to take it back, and one of ``ratings.REASONS``.
 
-    It stands on the first attempt: that is the one that counts for the arm the person was assigned to.
+    They stand on the first attempt: that is the one that counts for the arm the person was assigned to.
     """
     if rating is not None and not 1 <= rating <= 5:
         raise ValueError("a rating is 1 to 5")
-    ModelCall.objects.filter(answer_id=answer_id, attempt=1).update(rating=rating, pending=True)
+    if not go_together(rating, reason):
+        raise ValueError("a reason is a known one of a rating that takes one")
+    ModelCall.objects.filter(answer_id=answer_id, attempt=1).update(rating=rating, rating_reason=reason, pending=True)

@@ -119,10 +119,11 @@ class Sums(_Additive):
     baseline_cost: int = 0
     cost_unknown: int = 0
     ratings: Bins = field(default_factory=dict)
+    rating_reasons: Bins = field(default_factory=dict)
     last_seen: int = 0
 
     def add(self, call: Any) -> None:
-        """Count an ended call (attributes as ``models.ModelCall``), its rating as it is."""
+        """Count an ended call (attributes as ``models.ModelCall``), its rating and its reason as they are."""
         if call.attempt == 1:
             self._add_request(call)
         if call.served_model != call.assigned_model:
@@ -143,6 +144,11 @@ class Sums(_Additive):
         if rating is not None:
             _count(self.ratings, str(rating), sign)
 
+    def add_rating_reason(self, reason: str, sign: int = 1) -> None:
+        """Count a rating's reason, or take it away; "" is none."""
+        if reason:
+            _count(self.rating_reasons, reason, sign)
+
     def _add_request(self, call: Any) -> None:
         self.requests += 1
         _count(self.outcomes, call.outcome)
@@ -158,6 +164,7 @@ class Sums(_Additive):
                 self.latency_sum += call.latency_ms
                 _count(self.latency_bins, str(latency_bin(call.latency_ms)))
         self.add_rating(call.rating)
+        self.add_rating_reason(call.rating_reason)
 
 
 @dataclass(kw_only=True)

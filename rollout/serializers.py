@@ -83,6 +83,7 @@ class ArmSerializer(serializers.Serializer[ArmHealth]):
     ratings = serializers.IntegerField()
     ratingMean = _number("rating_mean")
     ratingsByStar = serializers.DictField(child=serializers.IntegerField(), source="ratings_by_star")
+    ratingReasons = serializers.DictField(child=serializers.IntegerField(), source="rating_reasons")
     errorsByClass = serializers.DictField(child=serializers.IntegerField(), source="errors_by_class")
 
 

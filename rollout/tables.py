@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from metrics.words import RATING_REASONS
 from rollout.text import Document, Row, milliseconds, percent, usd
 
 
@@ -39,6 +40,16 @@ def rating_rows(document: Document) -> list[Row]:
     return [
         ("★" * stars, f"{candidate.get(str(stars), 0):,}", f"{baseline.get(str(stars), 0):,}")
         for stars in range(5, 0, -1)
+    ]
+
+
+def rating_reason_rows(document: Document) -> list[Row]:
+    """Why bad ratings were given, of the reasons that were: label, the candidate's number, the baseline's."""
+    candidate, baseline = (document["arms"][arm]["ratingReasons"] for arm in ("candidate", "baseline"))
+    return [
+        (str(label), f"{candidate.get(reason, 0):,}", f"{baseline.get(reason, 0):,}")
+        for reason, label in RATING_REASONS.items()
+        if reason in candidate or reason in baseline
     ]
 
 

@@ -59,6 +59,7 @@ class Answer:
     reply: uuid.UUID | None = None
     ttft_ms: float | None = None
     rating: int | None = None
+    rating_reason: str = ""
     errors: list[str] = field(default_factory=list)
 
 
@@ -110,18 +111,27 @@ class Person:
             except Trouble as trouble:
                 return Answer(person=self.number, state="untaken", errors=[str(trouble)])
             state, ttft_ms, errors = await self._read(reply, sent_at)
-            rating = None
+            rating, reason = None, ""
             if state == "lost":
                 # The next message needs a chat in which nothing is being written.
                 self._turns_left = 0
             if state == "complete":
                 try:
-                    rating = await self._rate(reply) if self._rng.random() < rate_share else None
+                    if self._rng.random() < rate_share:
+                        rating, reason = await self._rate(reply)
                     if self._wants_account and not self.account:
                         await self._sign_up()
                 except Trouble as trouble:
                     errors.append(str(trouble))
-            return Answer(person=self.number, state=state, reply=reply, ttft_ms=ttft_ms, rating=rating, errors=errors)
+            return Answer(
+                person=self.number,
+                state=state,
+                reply=reply,
+                ttft_ms=ttft_ms,
+                rating=rating,
+                rating_reason=reason,
+                errors=errors,
+            )
 
     async def _arrive(self) -> None:
         """Open the last chat, or a new one; who finds the last chat gone is somebody new."""
@@ -193,10 +203,11 @@ class Person:
                     if event.event == "done":
                         seen.end = json.loads(event.data)
 
-    async def _rate(self, reply: uuid.UUID) -> int:
+    async def _rate(self, reply: uuid.UUID) -> tuple[int, str]:
         rating = people_words.stars(self._rng)
-        await self._request("POST", f"/answers/{reply}/rating", {"value": str(rating)})
-        return rating
+        reason = people_words.reason(rating, self._rng)
+        await self._request("POST", f"/answers/{reply}/rating", {"value": str(rating), "reason": reason})
+        return rating, reason
 
     async def _sign_up(self) -> None:
         """Become an account, and go on in the same conversation: it must still be there."""

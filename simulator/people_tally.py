@@ -45,6 +45,11 @@ class Tally:
         return sum(answer.rating is not None for answer in self.answers)
 
     @property
+    def rating_reasons(self) -> int:
+        """How many ratings came with a reason."""
+        return sum(bool(answer.rating_reason) for answer in self.answers)
+
+    @property
     def ttft_ms(self) -> list[float]:
         """Milliseconds to the first words, of each message that got some."""
         return [answer.ttft_ms for answer in self.answers if answer.ttft_ms is not None]

@@ -48,6 +48,10 @@ FOLLOW_UPS = (
 )
 # Of a hundred people who rate, so many give 1, 2, 3, 4 and 5: 4.2 on average.
 STARS = (4, 5, 11, 27, 53)
+# Up to so many stars the page asks what was wrong; of a hundred who say it, so many say this.
+BAD = 3
+REASONS = {"incorrect": 32, "unhelpful": 28, "slow": 10, "style": 18, "unsafe": 2, "other": 10}
+REASON_SHARE = 0.5
 
 
 def first_question(rng: random.Random) -> str:
@@ -63,3 +67,10 @@ def follow_up(rng: random.Random) -> str:
 def stars(rng: random.Random) -> int:
     """A rating, 1 to 5."""
     return rng.choices((1, 2, 3, 4, 5), STARS)[0]
+
+
+def reason(rating: int | None, rng: random.Random) -> str:
+    """Why a rating is bad: said of about half of those that are, "" of all others."""
+    if rating is None or rating > BAD or rng.random() >= REASON_SHARE:
+        return ""
+    return rng.choices([*REASONS], [*REASONS.values()])[0]

@@ -90,6 +90,7 @@ class DashboardPages(ModelAdmin):
             "cost_rows": text.cost_rows(document),
             "saving_rows": tables.saving_rows(document),
             "rating_rows": tables.rating_rows(document),
+            "rating_reason_rows": tables.rating_reason_rows(document),
             "split": text.split_in_words(document),
             "history": [(change, words.change_in_words(change.changes)) for change in shown.changes],
             "charts_json": [chart.to_json() for chart in shown.charts if not chart.is_empty],

@@ -268,6 +268,55 @@ def test_a_rating_can_be_given_changed_and_taken_back_and_is_there_after_a_reloa
     assert Message.objects.get(role="assistant").rating is None
 
 
+def test_a_bad_reply_gets_a_reason_by_keyboard_that_is_there_after_a_reload(page: Page, live_app: str):
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(live_app)
+    ask(page, "Show me code please")
+    good, bad = (page.get_by_role("button", name=name, exact=True) for name in ("Good reply", "Bad reply"))
+    reasons = page.get_by_role("group", name="What was wrong?")
+    slow = reasons.get_by_role("button", name="Too slow")
+    expect(reasons).to_have_count(0)
+
+    bad.press("Enter")
+    expect(bad).to_be_focused()
+    expect(reasons.get_by_role("button")).to_have_count(6)
+    assert reasons.evaluate(NOTHING_LIES_OVER_ITS_BUTTONS)
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(slow).to_be_focused()
+    page.keyboard.press("Space")
+    expect(slow).to_have_attribute("aria-pressed", "true")
+    expect(slow).to_be_focused()
+
+    page.reload()
+    expect(slow).to_have_attribute("aria-pressed", "true")
+    assert rated() == (1, "slow")
+
+    slow.press("Enter")
+    expect(slow).to_have_attribute("aria-pressed", "false")
+    assert rated() == (1, "")
+    reasons.get_by_role("button", name="Something else").press("Enter")
+    expect(reasons.get_by_role("button", pressed=True)).to_have_text(["Something else"])
+
+    good.press("Enter")
+    expect(good).to_have_attribute("aria-pressed", "true")
+    expect(reasons).to_have_count(0)
+    assert rated() == (5, "")
+
+
+NOTHING_LIES_OVER_ITS_BUTTONS = """
+    group => [...group.querySelectorAll("button")].every((button) => {
+        const { x, y, width, height } = button.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2) === button;
+    })
+"""
+
+
+def rated() -> tuple[int | None, str]:
+    message = Message.objects.get(role="assistant")
+    return message.rating, message.rating_reason
+
+
 def test_the_chosen_model_answers_and_stays_chosen(page: Page, live_app: str):
     page.goto(live_app)
     page.get_by_label("Model").select_option("Chat with reasoning")

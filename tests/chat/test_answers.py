@@ -206,6 +206,31 @@ def test_a_rating_is_kept_and_reaches_the_figures(visitor: httpx2.Client):
     assert ModelCall.objects.get(answer_id=reply).rating == 5
 
 
+def test_a_reason_for_a_bad_rating_is_kept_and_reaches_the_figures(visitor: httpx2.Client):
+    reply = ask(visitor)["reply"]
+
+    response = post(visitor, f"/answers/{reply}/rating", value="1", reason="slow")
+
+    assert response.status_code == 200
+    assert Message.objects.get(id=reply).rating_reason == "slow"
+    assert ModelCall.objects.get(answer_id=reply).rating_reason == "slow"
+
+
+@pytest.mark.parametrize(("value", "reason"), [("1", "boring"), ("1", "\x00"), ("5", "slow"), ("", "slow")])
+def test_a_reason_that_does_not_go_with_the_rating_is_refused_in_words(
+    visitor: httpx2.Client, value: str, reason: str
+):
+    reply = ask(visitor)["reply"]
+    post(visitor, f"/answers/{reply}/rating", value="2", reason="style")
+
+    response = post(visitor, f"/answers/{reply}/rating", value=value, reason=reason)
+
+    assert (response.status_code, response.json()["code"]) == (400, "bad_reason")
+    assert response.json()["error"].startswith("Only a rating from 1 to 3 can have a reason")
+    message = Message.objects.get(id=reply)
+    assert (message.rating, message.rating_reason) == (2, "style")
+
+
 def test_the_same_send_twice_at_once_gives_one_answer(visitor: httpx2.Client):
     client_id = str(uuid.uuid4())
 

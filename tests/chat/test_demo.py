@@ -100,6 +100,8 @@ def test_the_share_of_requests_is_the_percentage():
     assert figures.candidate.people / 600 == pytest.approx(0.35, abs=0.12)
     assert figures.baseline.ratings / figures.baseline.requests == pytest.approx(0.12, abs=0.03)
     assert figures.baseline.rating_mean == pytest.approx(4.2, abs=0.2)
+    bad = sum(n for star, n in figures.baseline.ratings_by_star.items() if star in "123")
+    assert sum(figures.baseline.rating_reasons.values()) / bad == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.django_db
@@ -122,7 +124,7 @@ def test_some_chats_can_be_read_and_their_replies_are_those_that_were_measured()
         assert reply.reply_to is not None
         assert first.unit == reply.conversation.user.unit
         assert reply.created_at > reply.reply_to.created_at == first.started_at
-        assert reply.rating == first.rating
+        assert (reply.rating, reply.rating_reason) == (first.rating, first.rating_reason)
         assert reply.served_model == last.served_model
         assert bool(reply.text) == (reply.state != "failed")
     assert not Message.objects.filter(state="running").exists()

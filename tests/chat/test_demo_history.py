@@ -6,6 +6,8 @@ from statistics import median
 import pytest
 
 from chat.demo_history import Turn, chats, tries
+from metrics.ratings import HIGHEST_WITH_REASON, REASONS
+from simulator import people_words
 
 NOW = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)
 
@@ -41,6 +43,20 @@ def test_some_people_come_often_and_most_now_and_then():
 
     assert max(counts.values()) >= 8
     assert median(counts.values()) <= 3
+
+
+def test_made_up_people_know_the_reasons_that_the_page_offers():
+    assert set(people_words.REASONS) == set(REASONS)
+    assert people_words.BAD == HIGHEST_WITH_REASON
+
+
+def test_the_same_seed_gives_the_same_ratings_for_the_same_reasons():
+    def rated() -> list[tuple[int, str]]:
+        made = chats(people=300, days=14, now=NOW, rng=random.Random(1))
+        return [(turn.rating, turn.rating_reason) for _n, turns in made for turn in turns if turn.rating is not None]
+
+    assert rated() == rated()
+    assert {reason for _rating, reason in rated()} >= {"", "incorrect", "unhelpful", "slow", "style", "other"}
 
 
 @pytest.mark.parametrize(("in_candidate", "ttft_ms", "failing"), [(False, 140, 0.006), (True, 95, 0.008)])

@@ -36,6 +36,8 @@ SELECT
     COALESCE(SUM(CASE WHEN cost_usd IS NOT NULL THEN baseline_cost_usd END), 0),
     COUNT(CASE WHEN attempt = 1 THEN rating END),
     COALESCE(SUM(CASE WHEN attempt = 1 THEN rating END), 0),
+    COUNT(CASE WHEN attempt = 1 AND rating_reason <> '' THEN 1 END),
+    COUNT(CASE WHEN attempt = 1 AND rating_reason = 'incorrect' THEN 1 END),
     COUNT(CASE WHEN served_model <> assigned_model THEN 1 END)
 FROM metrics_modelcall
 WHERE rollout = %s AND arm = %s AND reason = 'percentage' AND started_at >= %s AND started_at < %s
@@ -65,6 +67,8 @@ def from_roll_ups(arm: str) -> tuple[Any, ...]:
         sums.baseline_cost,
         health.ratings,
         sum(int(star) * n for star, n in sums.ratings.items()),
+        sum(sums.rating_reasons.values()),
+        health.rating_reasons.get("incorrect", 0),
         health.fallbacks,
     )
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from chat.models import Conversation, Message, User
 from chat.words import error_words
+from metrics.ratings import REASONS
 from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -249,6 +250,27 @@ def test_pressing_the_same_thumb_again_takes_the_rating_back(rating: int | None,
     html = article(MessageFactory(reply=True, rating=rating))
 
     assert re.findall(r'{"value": "(\d?)"}', html) == values
+
+
+@pytest.mark.parametrize(("rating", "shown"), [(None, 0), (1, 6), (2, 6), (3, 6), (4, 0), (5, 0)])
+def test_a_bad_rating_asks_what_was_wrong(rating: int | None, shown: int):
+    html = article(MessageFactory(reply=True, rating=rating))
+
+    offered = re.findall(r'{"value": "(\d)", "reason": "(\w+)"}', html)
+    assert offered == [(str(rating), reason) for reason in REASONS[:shown]]
+    assert ("What was wrong?" in html) == bool(shown)
+
+
+def test_the_chosen_reason_is_shown_again_and_pressing_it_takes_it_back():
+    message = MessageFactory(reply=True, rating=1, rating_reason="style")
+
+    html = article(message)
+
+    pressed = re.findall(r'id="(\w+)-[^>]+aria-pressed="true" hx-post="([^"]+)" hx-vals=\'([^\']+)\'', html)
+    assert pressed == [
+        ("bad", f"/answers/{message.pk}/rating", '{"value": ""}'),
+        ("style", f"/answers/{message.pk}/rating", '{"value": "1", "reason": ""}'),
+    ]
 
 
 CODES = (

@@ -203,6 +203,40 @@ def test_a_rating_stands_on_the_reply_and_on_its_first_call_and_can_be_taken_bac
     assert ModelCall.objects.get().rating is None
 
 
+def test_a_reason_stands_on_the_reply_and_on_its_first_call_until_the_rating_is_another():
+    reply, _ = send()
+    user = reply.conversation.user
+
+    for rating, reason in ((1, "slow"), (1, "style"), (1, ""), (2, "unsafe"), (5, ""), (3, "other"), (None, "")):
+        services.rate(user=user, reply_id=reply.id, rating=rating, reason=reason)
+        reply.refresh_from_db()
+        call = ModelCall.objects.get()
+        assert (reply.rating, reply.rating_reason) == (call.rating, call.rating_reason) == (rating, reason)
+
+
+@pytest.mark.parametrize(
+    ("rating", "reason", "code"),
+    [
+        (1, "boring", "bad_reason"),
+        (4, "slow", "bad_reason"),
+        (5, "other", "bad_reason"),
+        (None, "slow", "bad_reason"),
+        (6, "slow", "bad_rating"),
+    ],
+)
+def test_a_reason_that_does_not_go_with_the_rating_is_refused_and_nothing_changes(rating, reason, code):
+    reply, _ = send()
+    user = reply.conversation.user
+    services.rate(user=user, reply_id=reply.id, rating=1, reason="incorrect")
+
+    with pytest.raises(AnswerRefused, match=code):
+        services.rate(user=user, reply_id=reply.id, rating=rating, reason=reason)
+
+    reply.refresh_from_db()
+    call = ModelCall.objects.get()
+    assert (reply.rating, reply.rating_reason) == (call.rating, call.rating_reason) == (1, "incorrect")
+
+
 def test_nobody_rates_or_retries_somebody_elses_reply():
     reply, _ = send()
     stranger = UserFactory()

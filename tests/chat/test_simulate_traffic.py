@@ -58,6 +58,7 @@ def test_what_the_people_saw_is_what_the_server_recorded(live_app, people_file):
 
     rows = ModelCall.objects.filter(attempt=1)
     rated = rows.filter(rating__isnull=False).count()
+    explained = rows.exclude(rating_reason="").count()
     assert run["equal"] is True
     assert run["counts"] == {
         "requests": {"counted": 25, "recorded": rows.count()},
@@ -65,6 +66,7 @@ def test_what_the_people_saw_is_what_the_server_recorded(live_app, people_file):
         "failed": {"counted": 0, "recorded": 0},
         "stopped": {"counted": 0, "recorded": 0},
         "ratings": {"counted": rated, "recorded": rated},
+        "reasons": {"counted": explained, "recorded": explained},
     }
     assert rated > 0
     assert run["people"]["wrote"] == rows.values("unit").distinct().count() == 10

@@ -20,6 +20,7 @@ RECORD = RecordedAnswer(
     fell_back=False,
     ttft_ms=100,
     rating=None,
+    rating_reason="",
 )
 
 
@@ -79,10 +80,20 @@ def test_a_rating_that_was_not_recorded_is_a_difference():
     assert compare([Answer(person=0, state="complete", reply=reply, rating=4)], {reply: RECORD}).is_equal is False
 
 
+def test_a_reason_that_was_not_recorded_is_a_difference():
+    reply = uuid.uuid4()
+    seen = [Answer(person=0, state="complete", reply=reply, rating=1, rating_reason="slow")]
+
+    run = compare(seen, {reply: RecordedAnswer(**{**vars(RECORD), "rating": 1})})
+
+    assert run.counts["ratings"] == (1, 1)
+    assert run.is_equal is False
+
+
 @pytest.mark.django_db
 def test_an_answer_is_read_with_its_first_and_its_last_attempt():
     answer = uuid.uuid4()
-    a_call(answer, outcome="timeout", ttft_ms=None, rating=2)
+    a_call(answer, outcome="timeout", ttft_ms=None, rating=2, rating_reason="slow")
     a_call(answer, attempt=2, served_model="chat-model", ttft_ms=80)
 
     assert recorded_answers([answer]) == {
@@ -95,6 +106,7 @@ def test_an_answer_is_read_with_its_first_and_its_last_attempt():
             fell_back=True,
             ttft_ms=None,
             rating=2,
+            rating_reason="slow",
         )
     }
 

@@ -47,6 +47,12 @@ def test_a_call_is_found_by_its_unit_and_its_ids_and_nothing_breaks_on_anything_
         assert listed(admin, {"q": term}) in (0, 2)
 
 
+def test_a_call_says_in_words_why_it_was_rated_badly(admin):
+    call = ModelCallFactory(rating=1, rating_reason="style")
+
+    assert b"Wrong tone or length" in admin.get(f"{CALLS}{call.pk}/change/").content
+
+
 def test_a_call_can_be_looked_at_and_not_touched(admin):
     call = ModelCallFactory(candidate=True)
 

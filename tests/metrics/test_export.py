@@ -57,7 +57,9 @@ def ids(rows: list[Any]) -> list[str]:
 
 @pytest.mark.django_db
 def test_a_call_comes_with_all_its_figures():
-    call = ModelCallFactory(candidate=True, upstream_model="gemini-3.1", finish_reason="stop", rating=4)
+    call = ModelCallFactory(
+        candidate=True, upstream_model="gemini-3.1", finish_reason="stop", rating=2, rating_reason="slow"
+    )
 
     (row,) = exported()
 
@@ -69,7 +71,8 @@ def test_a_call_comes_with_all_its_figures():
         "2026-11-20T11:59:02.000000+00:00",
     )
     assert (row["cost_usd"], row["baseline_cost_usd"]) == ("0.000400000000", "0.004000000000")
-    assert (row["ttft_ms"], row["input_tokens"], row["rating"], row["is_demo"]) == (200, 300, 4, False)
+    assert (row["ttft_ms"], row["input_tokens"], row["is_demo"]) == (200, 300, False)
+    assert (row["rating"], row["rating_reason"]) == (2, "slow")
 
 
 @pytest.mark.django_db

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from metrics import reading, services
 from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
 from metrics.people import count_people
+from metrics.ratings import REASONS
 from metrics.rebuild import PAUSE, RebuildRefused, rebuild_rollups
 from metrics.retention import delete_old_calls
 from metrics.rollup import WINDOW_REQUESTS, roll_up
@@ -59,6 +60,7 @@ def mixed(n: int, **changes: Any) -> list[ModelCall]:
                 "unit": f"u{number % 7}",
                 "started_at": NOW - timedelta(minutes=number * 47 + 1),
                 "rating": number % 6 or None,
+                "rating_reason": REASONS[number % 5] if number % 6 in (1, 2) else "",
                 "ttft_ms": 100 + 13 * number,
                 "outcome": ("ok", "ok", "error", "cancelled")[number % 4],
                 **changes,
@@ -96,8 +98,8 @@ def test_a_rebuild_leaves_out_what_is_not_counted_yet_and_the_next_roll_up_bring
     mixed(10)
     roll_up(now=NOW)
     before = stored()
-    late = ModelCallFactory(rating=3)
-    services.rate(ModelCall.objects.exclude(pk=late.pk).earliest("started_at").answer_id, 1)
+    late = ModelCallFactory(rating=3, rating_reason="slow")
+    services.rate(ModelCall.objects.exclude(pk=late.pk).earliest("started_at").answer_id, 1, "unsafe")
 
     rebuild_rollups(clock=lambda: NOW)
     assert stored() == before
@@ -166,6 +168,20 @@ def test_a_rating_that_changes_later_is_exchanged():
         found = reading.health(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW)
         assert found.candidate.rating_mean == mean
     assert found.candidate.ratings_by_star == {}
+
+
+@pytest.mark.django_db
+def test_a_reason_that_changes_later_is_exchanged():
+    call = ModelCallFactory(candidate=True, rating=1)
+    roll_up(now=NOW)
+    for rating, reason in ((1, "slow"), (1, "style"), (3, "style"), (3, ""), (2, "slow"), (5, ""), (None, "")):
+        services.rate(call.answer_id, rating, reason)
+        roll_up(now=NOW)
+        found = reading.health(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW)
+        assert found.candidate.rating_reasons == ({reason: 1} if reason else {})
+        assert found.candidate.ratings == (rating is not None)
+    count_people(now=NOW)
+    assert rebuilt() == stored()
 
 
 # --- windows ---
@@ -320,7 +336,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_leaves_nothing_half_done():
     """Killed after all sums and marks are written, before they are committed."""
     mixed(30)
     roll_up(now=NOW)
-    mixed(30, rating=None, started_at=NOW - timedelta(minutes=3))
+    mixed(30, rating=None, rating_reason="", started_at=NOW - timedelta(minutes=3))
     before = stored()
 
     with database_in_environment():
@@ -353,11 +369,12 @@ def database_in_environment() -> Iterator[None]:
 
 # --- any order of anything ---
 
+RATINGS = [(None, ""), (1, ""), (1, "slow"), (1, "other"), (3, "slow"), (5, "")]
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("open"), st.integers(0, 4), st.booleans(), st.integers(1, 3000), st.integers(1, 3)),
         st.tuples(st.just("close"), st.integers(0, 20), st.sampled_from(["ok", "error", "cancelled", "empty"])),
-        st.tuples(st.just("rate"), st.integers(0, 20), st.sampled_from([None, 1, 3, 5])),
+        st.tuples(st.just("rate"), st.integers(0, 20), st.sampled_from(RATINGS)),
         st.tuples(st.just("roll_up")),
         st.tuples(st.just("rebuild")),
         st.tuples(st.just("forget")),
@@ -374,8 +391,9 @@ def test_totals_never_drift_whatever_happens_in_whatever_order(actions):
         try:
             opened: list[ModelCall] = []
             ever: Counter[tuple[str, str]] = Counter()
+            rated: dict[UUID, tuple[str, int | None, str]] = {}
             for name, *given_values in actions:
-                act(name, given_values, opened, ever)
+                act(name, given_values, opened, ever, rated)
             for call in opened:
                 close(call.pk, "ok", ever)
             roll_up(now=NOW)
@@ -387,12 +405,21 @@ def test_totals_never_drift_whatever_happens_in_whatever_order(actions):
                 assert health.errors == sum(
                     n for (of, outcome), n in ever.items() if of == arm and outcome in ERROR_OUTCOMES
                 )
+                given_here = [(rating, reason) for of, rating, reason in rated.values() if of == arm]
+                assert health.ratings_by_star == Counter(str(rating) for rating, _reason in given_here if rating)
+                assert health.rating_reasons == Counter(reason for _rating, reason in given_here if reason)
             assert stored() == rebuilt()
         finally:
             transaction.set_rollback(True)
 
 
-def act(name: str, values: list[Any], opened: list[ModelCall], ever: "Counter[tuple[str, str]]") -> None:
+def act(
+    name: str,
+    values: list[Any],
+    opened: list[ModelCall],
+    ever: "Counter[tuple[str, str]]",
+    rated: dict[UUID, tuple[str, int | None, str]],
+) -> None:
     if name == "open":
         person, candidate, minutes, stretch = values
         opened.append(
@@ -407,7 +434,11 @@ def act(name: str, values: list[Any], opened: list[ModelCall], ever: "Counter[tu
     elif name == "close" and opened:
         close(opened[values[0] % len(opened)].pk, values[1], ever)
     elif name == "rate" and opened:
-        services.rate(opened[values[0] % len(opened)].answer_id, values[1])
+        call, (rating, reason) = opened[values[0] % len(opened)], values[1]
+        services.rate(call.answer_id, rating, reason)
+        # What is deleted stays as it was counted.
+        if ModelCall.objects.filter(pk=call.pk).exists():
+            rated[call.pk] = (call.arm, rating, reason)
     elif name == "roll_up":
         roll_up(now=NOW)
     elif name == "rebuild":

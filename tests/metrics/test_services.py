@@ -127,6 +127,39 @@ def test_a_rating_counts_for_the_first_attempt_and_can_be_taken_back():
     assert list(ModelCall.objects.order_by("attempt").values_list("rating", flat=True)) == [None, None]
 
 
+def test_a_reason_stands_beside_a_bad_rating_and_goes_with_it():
+    first = ModelCallFactory(candidate=True, failed=True)
+    ModelCallFactory(candidate=True, answer_id=first.answer_id, attempt=2)
+
+    for rating, reason in ((1, "slow"), (3, "other"), (3, ""), (2, "style"), (5, "")):
+        services.rate(first.answer_id, rating, reason)
+        stored = ModelCall.objects.order_by("attempt").values_list("rating", "rating_reason")
+        assert list(stored) == [(rating, reason), (None, "")]
+
+    services.rate(first.answer_id, 1, "slow")
+    services.rate(first.answer_id, None)
+    assert ModelCall.objects.get(attempt=1).rating_reason == ""
+
+
+@pytest.mark.parametrize(("rating", "reason"), [(None, "slow"), (4, "slow"), (5, "other"), (1, "boring")])
+def test_a_reason_that_does_not_go_with_the_rating_changes_nothing(rating, reason):
+    call = ModelCallFactory(rating=2, rating_reason="unsafe", pending=False)
+
+    with pytest.raises(ValueError, match="a known one"):
+        services.rate(call.answer_id, rating, reason)
+
+    call.refresh_from_db()
+    assert (call.rating, call.rating_reason, call.pending) == (2, "unsafe", False)
+
+
+@pytest.mark.parametrize("rating", [None, 4, 5])
+def test_no_row_holds_a_reason_without_a_bad_rating(rating):
+    ModelCallFactory(rating=3, rating_reason="slow")
+
+    with pytest.raises(IntegrityError):
+        ModelCall.objects.update(rating=rating)
+
+
 @pytest.mark.parametrize("rating", [0, 6, -1])
 def test_a_rating_is_1_to_5(rating):
     call = ModelCallFactory()

@@ -150,7 +150,7 @@ def traffic() -> None:
         **facts,
     )
     ModelCallFactory.create_batch(14, rating=None, **facts)
-    ModelCallFactory(rating=2, **facts)
+    ModelCallFactory(rating=2, rating_reason="slow", **facts)
     ModelCallFactory(outcome="cancelled", **facts)
     ModelCallFactory(reason="manual", candidate=True, **facts)
     ModelCallFactory.create_batch(2, reason="tester", candidate=True, **facts)
@@ -181,6 +181,7 @@ def test_the_figures_are_those_of_the_percentage_traffic(reader):
     assert document["arms"]["baseline"]["outcomes"] == {"ok": 15, "cancelled": 1}
     assert [document["arms"][arm]["judged"] for arm in ("candidate", "baseline")] == [4, 15]
     assert document["arms"]["candidate"]["fallbacks"] == 1
+    assert [document["arms"][arm]["ratingReasons"] for arm in ("candidate", "baseline")] == [{}, {"slow": 1}]
 
 
 def test_proceed_stands_for_go(reader):

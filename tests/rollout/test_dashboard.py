@@ -16,6 +16,7 @@ from rollout.changes import Actor, change_rollout
 from rollout.dashboard import RANGES, dashboard
 from rollout.models import Rollout, Source
 from rollout.reports import build_report
+from rollout.tables import rating_reason_rows
 from tests.metrics.factories import ModelCallFactory
 from tests.rollout.steps import NAME, PATH, much_traffic, rollout, staff_with, text_of
 
@@ -50,7 +51,12 @@ def busy() -> None:
     Rollout.objects.update(percent=Decimal(50), created=NOW - timedelta(days=2))
     much_traffic(now=NOW, calls=3000)
     ModelCallFactory(candidate=True, rating=5, started_at=NOW - timedelta(hours=2), ended_at=NOW - timedelta(hours=1))
-    ModelCallFactory(rating=3, started_at=NOW - timedelta(hours=2), ended_at=NOW - timedelta(hours=1))
+    ModelCallFactory(
+        rating=3,
+        rating_reason="unhelpful",
+        started_at=NOW - timedelta(hours=2),
+        ended_at=NOW - timedelta(hours=1),
+    )
     roll_up(now=NOW)
 
 
@@ -88,6 +94,26 @@ def test_charts_add_up_to_the_figures_above_them():
 
 
 @pytest.mark.usefixtures("busy")
+def test_why_answers_were_rated_badly_is_told_in_words(admin: Client):
+    with it_is(NOW):
+        said = text_of(admin.get(address()))
+
+    assert "What was wrong gemini-flash-lite chat-model Not helpful 0 1" in said
+    assert "Too slow" not in said
+
+
+def test_reasons_come_in_the_pages_order_and_only_those_that_were_given():
+    candidate, baseline = {"slow": 2, "other": 1}, {"incorrect": 1234, "slow": 1}
+    document = {"arms": {"candidate": {"ratingReasons": candidate}, "baseline": {"ratingReasons": baseline}}}
+
+    assert rating_reason_rows(document) == [
+        ("Not correct", "0", "1,234"),
+        ("Too slow", "2", "1"),
+        ("Something else", "1", "0"),
+    ]
+
+
+@pytest.mark.usefixtures("busy")
 def test_every_range_is_drawn_whole_up_to_now():
     for chosen in RANGES.values():
         charts = dashboard(NAME, chosen, now=NOW).charts
@@ -113,6 +139,7 @@ def test_a_rollout_without_traffic_says_so(admin: Client):
     assert "Nothing has been counted yet" in said
     assert "Nothing to show in this time." in said
     assert "Nobody has rated an answer in this time." in said
+    assert "What was wrong" not in said
     assert embedded(page, "dashboard-charts") == []
 
 

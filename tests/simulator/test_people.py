@@ -132,6 +132,17 @@ def test_everybody_rates_when_the_share_is_one():
     assert all(1 <= value <= 5 for value in sent)
 
 
+def test_some_of_those_who_rate_badly_say_why():
+    site = Site()
+    with serving(site) as url:
+        answers, _crowd = chat(url, turns=[0] * 40, rate_share=1.0)
+
+    sent = [form["reason"] for _method, path, _headers, form in site.requests if path.endswith("/rating")]
+    assert sent == [answer.rating_reason for answer in answers]
+    assert any(sent)
+    assert all(answer.rating is not None and answer.rating <= 3 for answer in answers if answer.rating_reason)
+
+
 # --- What stays -----------------------------------------------------------------------------
 
 SOMEBODY = Memory(cookies=[["sessionid", "s", "127.0.0.1", "/"]], conversation="c", account="sim-1", arm="candidate")

@@ -109,3 +109,12 @@ def test_ratings_are_about_four_and_a_fifth_on_average():
 
     assert set(given) == {1, 2, 3, 4, 5}
     assert sum(given) / len(given) == pytest.approx(4.2, abs=0.05)
+
+
+def test_about_half_of_the_bad_ratings_have_a_reason_and_no_other_has():
+    rng = random.Random(1)
+    bad = [people_words.reason(1 + number % 3, rng) for number in range(3000)]
+
+    assert sum(map(bool, bad)) / len(bad) == pytest.approx(0.5, abs=0.03)
+    assert {*bad} == {"", *people_words.REASONS}
+    assert not any(people_words.reason(rating, rng) for rating in (None, 4, 5) for _ in range(50))

@@ -35,6 +35,11 @@ for (const name of ["htmx:responseError", "htmx:sendError"]) {
   document.addEventListener(name, () => complain(words.problem));
 }
 
+/* What a rating asks next must not come up behind the composer. */
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+  target.querySelector(".reasons")?.scrollIntoView({ block: "nearest", behavior: "instant" });
+});
+
 /* Plain forms were rendered with the token of that time. */
 document.addEventListener(
   "submit",

@@ -160,7 +160,7 @@ def _rating_rows(document: Document) -> list[text.Row]:
     if not (arms["candidate"]["ratings"] or arms["baseline"]["ratings"]):
         return []
     count = (_("Ratings"), f"{arms['candidate']['ratings']:,}", f"{arms['baseline']['ratings']:,}")
-    return [count, *tables.rating_rows(document)]
+    return [count, *tables.rating_rows(document), *tables.rating_reason_rows(document)]
 
 
 def _other_rows(document: Document) -> list[tuple[str, str]]:

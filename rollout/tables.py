@@ -44,8 +44,11 @@ def rating_rows(document: Document) -> list[Row]:
 
 
 def rating_reason_rows(document: Document) -> list[Row]:
-    """Why bad ratings were given, of the reasons that were: label, the candidate's number, the baseline's."""
-    candidate, baseline = (document["arms"][arm]["ratingReasons"] for arm in ("candidate", "baseline"))
+    """Why bad ratings were given, of the reasons that were: label, the candidate's number, the baseline's.
+
+    Reports that were frozen before people could give reasons have none.
+    """
+    candidate, baseline = (document["arms"][arm].get("ratingReasons", {}) for arm in ("candidate", "baseline"))
     return [
         (str(label), f"{candidate.get(reason, 0):,}", f"{baseline.get(reason, 0):,}")
         for reason, label in RATING_REASONS.items()

@@ -217,9 +217,7 @@ def test_a_reason_for_a_bad_rating_is_kept_and_reaches_the_figures(visitor: http
 
 
 @pytest.mark.parametrize(("value", "reason"), [("1", "boring"), ("1", "\x00"), ("5", "slow"), ("", "slow")])
-def test_a_reason_that_does_not_go_with_the_rating_is_refused_in_words(
-    visitor: httpx2.Client, value: str, reason: str
-):
+def test_a_reason_that_does_not_go_with_the_rating_is_refused_in_words(visitor: httpx2.Client, value: str, reason: str):
     reply = ask(visitor)["reply"]
     post(visitor, f"/answers/{reply}/rating", value="2", reason="style")
 

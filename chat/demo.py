@@ -17,11 +17,12 @@ from django.db import transaction
 from chat.demo_history import Try, Turn, chats, random_id, tries
 from chat.models import Conversation, Message, User
 from chat.providers.registry import Model, catalogue
-from metrics.demo import DemoCall, delete_demo_calls, has_demo_calls, roll_up_demo_calls, store_demo_calls
+from metrics.demo import DemoCall, delete_demo_calls, first_demo_call, roll_up_demo_calls, store_demo_calls
 from metrics.pricing import Usage, cost_usd
 from metrics.services import CallEnd, CallStart
 from rollout.bucketing import in_candidate
 from rollout.changes import get_rollout
+from rollout.reports import build_days, local_day
 from simulator.words import compose
 
 # Every fourth person's chats are there to be read; of the rest only what was measured.
@@ -82,21 +83,33 @@ def seed_demo(*, days: int, people: int, seed: int, now: datetime) -> int:
     )
     rows = _make(setting, days=days, people=people, rng=random.Random(seed), now=now.astimezone(UTC))  # noqa: S311
     with transaction.atomic():
-        if User.objects.filter(is_demo=True).exists() or has_demo_calls():
+        if User.objects.filter(is_demo=True).exists() or first_demo_call() is not None:
             raise AlreadySeeded
         for made in (rows.people, rows.conversations, rows.messages):
             _store(made)
         stored = store_demo_calls(rows.calls)
     roll_up_demo_calls(now=now)
+    _build_reports(since=now - timedelta(days=days), now=now)
     return stored
 
 
 def delete_demo(*, clock: Callable[[], datetime]) -> Removed:
-    """Remove every trace of the demo data, and nothing else. Raises RebuildRefused, with nothing removed."""
+    """Remove the demo data, and nothing else; the days' reports get a new version without it.
+
+    Raises RebuildRefused, with nothing removed.
+    """
+    since = first_demo_call()
     with transaction.atomic():
         calls = delete_demo_calls(clock=clock)
         _total, gone = User.objects.filter(is_demo=True).delete()
+    if since is not None:
+        _build_reports(since=since, now=clock())
     return Removed(calls=calls, people=gone.get("chat.User", 0), conversations=gone.get("chat.Conversation", 0))
+
+
+def _build_reports(*, since: datetime, now: datetime) -> None:
+    for _report in build_days([settings.DEFAULT_ROLLOUT], local_day(since), local_day(now), now=now):
+        pass
 
 
 def _store(rows: "Sequence[User] | Sequence[Conversation] | Sequence[Message]") -> None:

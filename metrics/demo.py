@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Min
 
 from metrics.models import ModelCall
 from metrics.people import count_people
@@ -26,11 +27,6 @@ class DemoCall:
     rating_reason: str = ""
 
 
-def has_demo_calls() -> bool:
-    """Whether there are any."""
-    return ModelCall.objects.filter(is_demo=True).exists()
-
-
 def store_demo_calls(calls: Iterable[DemoCall]) -> int:
     """Store ended calls, marked as demo data whatever they say. They wait to be rolled up, like any. Returns how many.
 
@@ -43,6 +39,11 @@ def roll_up_demo_calls(*, now: datetime) -> None:
     """Bring the roll-ups up to date at once."""
     roll_up(now=now)
     count_people(now=now)
+
+
+def first_demo_call() -> datetime | None:
+    """When the earliest of them began, if there are any."""
+    return ModelCall.objects.filter(is_demo=True).aggregate(first=Min("started_at"))["first"]
 
 
 def delete_demo_calls(*, clock: Callable[[], datetime]) -> int:

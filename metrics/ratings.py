@@ -1,4 +1,4 @@
-"""What a person may say of an answer: 1 to 5, and of one that was no good why. Pure: knows codes, ``words`` has words."""
+"""What a person may say of an answer: 1 to 5, and of a bad one why. Pure: knows codes, ``words`` has the words."""
 
 REASONS = ("incorrect", "unhelpful", "slow", "style", "unsafe", "other")
 # Who gives more than this has nothing to complain of.

@@ -4,7 +4,7 @@ What a report says is ``report_document``'s. Is told the time; days are cut in `
 clocks change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -50,6 +50,17 @@ def build_report(kind: str, rollout: str, first_day: date, *, now: datetime) -> 
         )
 
 
+def build_days(rollouts: Iterable[str], first: date, last: date, *, now: datetime) -> Iterator[Report]:
+    """Build the reports of these days, both ends included, and of their weeks; those that are over by ``now``."""
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    starts = {Kind.DAILY: days, Kind.WEEKLY: list(dict.fromkeys(map(monday, days)))}
+    for rollout in rollouts:
+        for kind in Kind:
+            for start in starts[kind]:
+                if period(kind, start)[1] <= now:
+                    yield build_report(kind, rollout, start, now=now)
+
+
 def build_due_reports(*, now: datetime) -> int:
     """Build every report that is due: periods that are over and have none, or ended within the last three hours.
 
@@ -84,6 +95,11 @@ def parse_day(text: str) -> date:
         raise ReportNotFound(_("Not a date: %(text)s. Write it as YYYY-MM-DD.") % {"text": text}) from None
 
 
+def local_day(at: datetime) -> date:
+    """The day in ``TIME_ZONE``."""
+    return at.astimezone(ZoneInfo(settings.TIME_ZONE)).date()
+
+
 def monday(day: date) -> date:
     """The first day of its week."""
     return day - timedelta(days=day.weekday())
@@ -92,7 +108,7 @@ def monday(day: date) -> date:
 def _due(kind: Kind, rollout: str, created: datetime, now: datetime) -> Iterator[date]:
     step = timedelta(days=7 if kind == Kind.WEEKLY else 1)
     newest = Report.objects.filter(kind=kind, rollout=rollout).order_by("-first_day").first()
-    day = created.astimezone(ZoneInfo(settings.TIME_ZONE)).date() if newest is None else newest.first_day
+    day = local_day(created) if newest is None else newest.first_day
     day = monday(day) if kind == Kind.WEEKLY else day
     while (end := period(kind, day)[1]) <= now:
         if newest is None or day > newest.first_day or now - end < SETTLED_AFTER:

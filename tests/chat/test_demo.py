@@ -17,6 +17,7 @@ from metrics.rollup import roll_up
 from metrics.slices import Grain
 from rollout.bucketing import in_candidate
 from rollout.changes import Actor, change_rollout, get_rollout
+from rollout.models import Report
 from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory
 
 NOW = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)
@@ -211,6 +212,20 @@ def run(name: str, *arguments: str) -> str:
     out = io.StringIO()
     call_command(name, *arguments, stdout=out)
     return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_days_that_are_over_have_reports_and_after_deletion_a_version_without_the_demo():
+    seed(days=3)
+    built = list(Report.objects.filter(kind="daily").order_by("first_day"))
+    assert [report.first_day for report in built] == [date(2026, 3, 15), date(2026, 3, 16), date(2026, 3, 17)]
+    assert all(report.document["arms"]["candidate"]["requests"] > 0 for report in built[1:])
+
+    delete_demo(clock=lambda: NOW)
+
+    newest = Report.objects.filter(kind="daily", is_newest=True).order_by("first_day")
+    assert [report.document["arms"]["candidate"]["requests"] for report in newest] == [0, 0, 0]
+    assert Report.objects.filter(kind="daily", version=1).count() == 3
 
 
 @pytest.mark.django_db

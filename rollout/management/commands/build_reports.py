@@ -2,15 +2,13 @@
 
 from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from rollout.models import Report, Rollout
-from rollout.reports import ReportNotFound, build_report, monday, parse_day
+from rollout.models import Rollout
+from rollout.reports import ReportNotFound, build_days, local_day, parse_day
 
 
 class Command(BaseCommand):
@@ -26,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Build, and say what was built."""
         now = timezone.now()
-        yesterday = now.astimezone(ZoneInfo(settings.TIME_ZONE)).date() - timedelta(days=1)
+        yesterday = local_day(now) - timedelta(days=1)
         try:
             last = parse_day(options["last"]) if options["last"] else yesterday
             first = parse_day(options["first"]) if options["first"] else min(last, yesterday)
@@ -34,13 +32,15 @@ class Command(BaseCommand):
             raise CommandError(str(refused)) from None
         if not first <= last <= yesterday:
             raise CommandError(_("The first day must not come after the last, and the last must be over."))
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        weeks = [week for week in dict.fromkeys(map(monday, days)) if week + timedelta(days=6) <= yesterday]
-        for rollout in Rollout.objects.order_by("name").values_list("name", flat=True):
-            for kind, starts in ((Report.Kind.DAILY, days), (Report.Kind.WEEKLY, weeks)):
-                for start in starts:
-                    report = build_report(kind, rollout, start, now=now)
-                    built = _("%(rollout)s %(kind)s %(day)s: version %(version)d")
-                    self.stdout.write(
-                        built % {"rollout": rollout, "kind": kind.label, "day": start, "version": report.version}
-                    )
+        rollouts = Rollout.objects.order_by("name").values_list("name", flat=True)
+        for report in build_days(rollouts, first, last, now=now):
+            built = _("%(rollout)s %(kind)s %(day)s: version %(version)d")
+            self.stdout.write(
+                built
+                % {
+                    "rollout": report.rollout,
+                    "kind": report.get_kind_display(),
+                    "day": report.first_day,
+                    "version": report.version,
+                }
+            )

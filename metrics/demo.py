@@ -43,7 +43,8 @@ def roll_up_demo_calls(*, now: datetime) -> None:
 
 def first_demo_call() -> datetime | None:
     """When the earliest of them began, if there are any."""
-    return ModelCall.objects.filter(is_demo=True).aggregate(first=Min("started_at"))["first"]
+    first: datetime | None = ModelCall.objects.filter(is_demo=True).aggregate(first=Min("started_at"))["first"]
+    return first
 
 
 def delete_demo_calls(*, clock: Callable[[], datetime]) -> int:

@@ -76,6 +76,12 @@ SITE_URL = env.str("SITE_URL", "").rstrip("/")
 # Who gets the weekly reports, beside the staff of the group "Weekly report".
 REPORT_EMAILS: list[str] = env.list("REPORT_EMAILS", [], validate=_addresses)
 
+# --- Ramps ---------------------------------------------------------------------------------
+
+# How often the autopilot looks, and how long a day of a ramp is: minutes for days show a month's ramp in an hour.
+AUTOPILOT_SECONDS = env.int("AUTOPILOT_SECONDS", 60, validate=validate.Range(min=1, max=3600))
+RAMP_DAY_SECONDS = env.int("RAMP_DAY_SECONDS", 86_400, validate=validate.Range(min=1))
+
 # --- Models and providers -------------------------------------------------------------------
 
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")
@@ -324,7 +330,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-abandoned-answers": {"task": "chat.sweep_abandoned", "schedule": 60.0, "options": {"expires": 55}},
-    "evaluate-rollouts": {"task": "rollout.evaluate", "schedule": 60.0, "options": {"expires": 55}},
+    "autopilot": {
+        "task": "rollout.autopilot",
+        "schedule": float(AUTOPILOT_SECONDS),
+        "options": {"expires": AUTOPILOT_SECONDS},
+    },
     "roll-up": {"task": "metrics.roll_up", "schedule": 2.0, "options": {"expires": 2}},
     "build-reports": {"task": "rollout.build_reports", "schedule": 600.0, "options": {"expires": 595}},
     "deliver": {"task": "rollout.deliver", "schedule": 5.0, "options": {"expires": 5}},

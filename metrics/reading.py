@@ -7,7 +7,7 @@ services; is told the time.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Q, QuerySet
@@ -37,6 +37,16 @@ def began_at(rollout: str) -> datetime | None:
     """The beginning of the first day of which anything is known; ``None`` before the first call has ended."""
     days = Slice.objects.filter(rollout=rollout, grain=Grain.DAY).order_by("start")
     return days.values_list("start", flat=True).first()
+
+
+def last_request_at(rollout: str) -> datetime | None:
+    """The end of the newest slice of five minutes, or of an hour, with a request that decides; ``None`` without any."""
+    slices = Slice.objects.filter(rollout=rollout, reason=DECIDING_REASON).order_by("-start")
+    for grain in (Grain.FIVE_MINUTES, Grain.HOUR):
+        start = slices.filter(grain=grain).values_list("start", flat=True).first()
+        if start is not None:
+            return start + timedelta(seconds=grain)
+    return None
 
 
 def health(*, rollout: str, since: datetime, until: datetime) -> Health:

@@ -1,75 +1,52 @@
 """The one way to change a rollout. Admin, API, command line and autopilot all come through here.
 
-Part of rollout's services: validates, locks, applies all or nothing, and writes the history.
+Part of rollout's services: locks, validates, applies all or nothing, and writes the history. What can be changed, and
+how it gets into the rows, is ``rollout.steering``'s; what a verb changes is ``rollout.ramp``'s.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
-from itertools import pairwise
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from rollout import ramp
 from rollout.defaults import RAMP, START_PERCENT
-from rollout.models import Rollout, RolloutChange, Stage, new_salt
+from rollout.models import Evaluation, Proposal, Rollout, RolloutChange, Source
+from rollout.ramp import Verb
+from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict
+from rollout.steering import STEERING, apply, as_changes, describe, parse_percent, ramp_of, refuse_unknown
 
-# Fields that are written as given; the rest have a meaning of their own, below.
-_PLAIN = (
-    "superusers",
-    "staff",
-    "languages",
-    "note",
-    "latency_target_ms",
-    "min_cost_reduction",
-    "max_error_increase",
-    "min_sample",
-    "latency_measure",
-    "latency_margin",
-    "p95_measure",
-    "p95_margin",
-    "satisfaction_margin",
-    "cost_goal",
-    "watch_only",
-)
-_MANY = ("users", "groups")
-FIELDS = ("enabled", "forced", "percent", *_PLAIN, *_MANY, "stages", "rerandomise")
+__all__ = [
+    "RESET",
+    "Actor",
+    "ChangeRefused",
+    "ChangeWaits",
+    "RolloutNotFound",
+    "VerbRefused",
+    "VersionConflict",
+    "act",
+    "change_rollout",
+    "changed_since",
+    "create_rollout",
+    "decide_proposal",
+    "get_rollout",
+    "parse_percent",
+    "revert",
+]
+
 # A rollout's name is part of each person's hash, of log lines and of commands.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 # Back to the beginning of the ramp.
 RESET: Mapping[str, Any] = {"enabled": True, "forced": False, "percent": START_PERCENT}
-
-
-class ChangeRefused(ValueError):
-    """The change is not possible; nothing was changed. ``field`` names the culprit, "" if it is the whole."""
-
-    def __init__(self, message: str, *, field: str = "", code: str = "invalid") -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
-        self.code = code
-
-
-class RolloutNotFound(ChangeRefused):
-    """No rollout of that name."""
-
-
-class VersionConflict(ChangeRefused):
-    """Somebody else changed the rollout since it was read."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            _("The rollout was changed by somebody else in the meantime. Look at its new state and try again."),
-            code="conflict",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,27 +57,12 @@ class Actor:
     source: str
     user_id: int | None = None
 
+    def is_same_as(self, name: str, user_id: int | None) -> bool:
+        """Whether it is the same person; by the account where both have one."""
+        return self.user_id == user_id if self.user_id and user_id else self.name == name
 
-def parse_percent(value: object) -> Decimal:
-    """A percentage from a number or its text: 0 to 100, at most two decimals.
 
-    Raises ChangeRefused for anything else: booleans, NaN, infinity, other text, more digits.
-    """
-    refused = ChangeRefused(
-        _("The percentage must be a number from 0 to 100 with at most two decimals."), field="percent"
-    )
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise refused
-    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d{1,10}(\.\d{1,10})?\s*", value, re.ASCII):
-        raise refused
-    try:
-        percent = Decimal(repr(value) if isinstance(value, float) else value)
-        valid = percent.is_finite() and 0 <= percent <= 100 and percent == round(percent, 2)
-    except InvalidOperation:
-        valid = False
-    if not valid:
-        raise refused
-    return abs(percent).quantize(Decimal("0.01"))
+AUTOPILOT = Actor(name="autopilot", source=Source.AUTOPILOT)
 
 
 def change_rollout(
@@ -116,25 +78,101 @@ def change_rollout(
 
     ``changes`` may hold: ``enabled`` (bool), ``forced`` (bool, everyone gets the candidate),
     ``percent`` (see ``parse_percent``), ``superusers``, ``staff`` (bool), ``languages``, ``note`` (str),
-    the criteria fields, ``users``, ``groups`` (whole sets), ``stages`` (the whole ramp: dicts of
-    percent, min_days, min_sample) and ``rerandomise`` (True: a new salt). A stop always wins: disabling ends
-    a force. Nothing to change leaves no line. Raises ChangeRefused, RolloutNotFound, VersionConflict.
+    the criteria fields, ``ramp_mode``, ``second_pair_above`` (a percentage or ``None``), ``users``, ``groups`` (whole
+    sets), ``stages`` (the whole ramp: dicts of percent, min_days, min_sample, min_people, needs_approval) and
+    ``rerandomise`` (True: a new salt). A stop always wins: disabling ends a force. Steering an automatic ramp by hand
+    pauses it. Nothing to change leaves no line.
+
+    Raises ChangeRefused, RolloutNotFound, VersionConflict; ChangeWaits where a second person must approve it first.
     """
-    _refuse_unknown(changes)
+    refuse_unknown(changes)
+    return _change(name, lambda rollout: changes, actor=actor, why=why, expected_version=expected_version, now=now)
+
+
+def act(
+    name: str,
+    verb: Verb,
+    *,
+    actor: Actor,
+    why: str = "",
+    evidence: Mapping[str, Any] | None = None,
+    expected_version: int | None = None,
+    now: datetime | None = None,
+) -> Rollout:
+    """Take the ramp a step: one of ``rollout.ramp.VERBS``, planned under the rollout's lock. See ``change_rollout``.
+
+    ``evidence`` are the figures that it is done for; without them the last decision's are kept. Raises VerbRefused
+    besides, where the verb does not fit.
+    """
+
+    def changes(rollout: Rollout) -> Mapping[str, Any]:
+        try:
+            return ramp.plan(ramp_of(rollout), verb)
+        except ramp.VerbRefused as refused:
+            raise VerbRefused(why=refused.why, verb=verb, state=rollout.ramp_state) from None
+
+    return _change(name, changes, actor=actor, why=why, evidence=evidence, expected_version=expected_version, now=now)
+
+
+def revert(change_id: int, *, actor: Actor, why: str = "", now: datetime | None = None) -> Rollout:
+    """Bring a rollout back to how it stood right before a line of its history. That is a change like any other.
+
+    Where the ramp stands follows from it, as after any change by hand. Raises ChangeRefused, also for a first line.
+    """
+    line = RolloutChange.objects.filter(pk=change_id).first()
+    if line is None:
+        raise RolloutNotFound(_("There is no such change."), code="not_found")
+    since = RolloutChange.objects.filter(rollout=line.rollout, pk__gte=line.pk).order_by("-pk")
+
+    def changes(rollout: Rollout) -> Mapping[str, Any]:
+        before: dict[str, Any] = {}
+        for later in since:
+            before.update({field: old for field, (old, _new) in later.changes.items()})
+        if "baseline" in before:
+            raise ChangeRefused(_("Before this change there was no rollout to go back to."))
+        state = describe(rollout)
+        kept = ("ramp_state", "approved_percent")
+        return as_changes({field: old for field, old in before.items() if field in state and field not in kept})
+
+    return _change(line.rollout, changes, actor=actor, why=why, now=now)
+
+
+def decide_proposal(
+    proposal_id: int, *, accept: bool, actor: Actor, why: str = "", now: datetime | None = None
+) -> Rollout:
+    """A second person accepts or refuses what waits for one. Returns the rollout as it is then.
+
+    Raises ChangeRefused: it is no longer open, its proposer may refuse but not accept it, or the rollout was changed
+    since; in the last case it waits no longer.
+    """
+    at = now or timezone.now()
     with transaction.atomic():
-        rollout = get_rollout(name, Rollout.objects.select_for_update())
-        if expected_version is not None and rollout.version != expected_version:
-            raise VersionConflict
-        before = describe(rollout)
-        _apply(rollout, changes)
-        after = describe(rollout)
-        diff = {field: [before[field], after[field]] for field in after if before[field] != after[field]}
-        if not diff:
-            transaction.set_rollback(True)
-        else:
-            _advance(rollout, diff)
-            _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
-    return get_rollout(name)
+        proposal = Proposal.objects.select_for_update().filter(pk=proposal_id).first()
+        if proposal is None or proposal.state != Proposal.State.OPEN:
+            raise ChangeRefused(_("This proposal is no longer open."), code="not_open")
+        if accept and actor.is_same_as(proposal.actor, proposal.user_id):
+            raise ChangeRefused(_("Who proposes a change can't approve it."), code="own_proposal")
+        proposal.decided_by, proposal.decided_at = actor.name, at
+        proposal.state = Proposal.State.ACCEPTED if accept else Proposal.State.REFUSED
+        proposal.save()
+        if not accept:
+            return get_rollout(proposal.rollout)
+        new = {field: new for field, (_old, new) in proposal.changes.items()}
+        try:
+            return _change(
+                proposal.rollout,
+                lambda rollout: as_changes(new),
+                actor=Actor(name=proposal.actor, source=proposal.source, user_id=proposal.user_id),
+                why=proposal.why or why,
+                approved_by=actor.name,
+                expected_version=proposal.version,
+                now=at,
+            )
+        except VersionConflict as conflict:
+            outdated = conflict
+            proposal.state = Proposal.State.OUTDATED
+            proposal.save()
+    raise outdated
 
 
 def create_rollout(
@@ -152,7 +190,7 @@ def create_rollout(
     ``changes`` says how it starts, as in ``change_rollout``; without ``stages`` it gets the guide's ramp. Raises
     ChangeRefused, also for a name that is taken or a model key that is not in the catalogue.
     """
-    _refuse_unknown(changes)
+    refuse_unknown(changes)
     if not _NAME.fullmatch(name):
         raise ChangeRefused(
             _("A name begins with a letter or digit and goes on with letters, digits, hyphens or underscores."),
@@ -163,7 +201,7 @@ def create_rollout(
             raise ChangeRefused(_("There is no model of that key."), field=field)
     rollout = Rollout(name=name, baseline=baseline, candidate=candidate, version=0)
     with transaction.atomic():
-        _apply(rollout, {"stages": [{"percent": percent} for percent in RAMP], **changes})
+        apply(rollout, {"stages": RAMP, **changes})
         start = {"baseline": baseline, "candidate": candidate, **describe(rollout)}
         diff = {field: [None, value] for field, value in start.items()}
         _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
@@ -178,115 +216,127 @@ def get_rollout(name: str, among: "QuerySet[Rollout] | None" = None) -> Rollout:
     return rollout
 
 
-def describe(rollout: Rollout) -> dict[str, Any]:
-    """A rollout's steerable state as JSON values: what the history compares."""
-    return {
-        "enabled": rollout.is_on,
-        "forced": rollout.everyone is True,
-        "percent": f"{rollout.percent:.2f}",
-        **{field: _json(getattr(rollout, field)) for field in _PLAIN},
-        "users": sorted(str(user) for user in rollout.users.all()),
-        "groups": sorted(str(group) for group in rollout.groups.all()),
-        "stages": [_ramp_step(stage) for stage in rollout.stages.order_by("position")],
-        "salt": rollout.salt,
-    }
+def changed_since(name: str, version: int) -> dict[str, list[Any]]:
+    """What was changed since that version: ``{"field": [value then, value now]}``."""
+    found: dict[str, list[Any]] = {}
+    for line in RolloutChange.objects.filter(rollout=name, version__gt=version).order_by("version"):
+        for field, (old, new) in line.changes.items():
+            found[field] = [found.get(field, [old])[0], new]
+    return {field: pair for field, pair in found.items() if pair[0] != pair[1]}
 
 
-def _json(value: Any) -> Any:
-    return f"{value:.2f}" if isinstance(value, Decimal) else value
+def _change(
+    name: str,
+    plan: Callable[[Rollout], Mapping[str, Any]],
+    *,
+    actor: Actor,
+    why: str = "",
+    evidence: Mapping[str, Any] | None = None,
+    approved_by: str = "",
+    expected_version: int | None = None,
+    now: datetime | None = None,
+) -> Rollout:
+    at = now or timezone.now()
+    with transaction.atomic():
+        rollout = get_rollout(name, Rollout.objects.select_for_update())
+        if expected_version is not None and rollout.version != expected_version:
+            raise VersionConflict(changed_since(name, expected_version))
+        version, before = rollout.version, describe(rollout)
+        changes = plan(rollout)
+        with transaction.atomic():
+            apply(rollout, changes)
+            after = describe(rollout)
+            diff = {field: [before[field], after[field]] for field in after if before[field] != after[field]}
+            waits = not approved_by and actor != AUTOPILOT and _takes_two(before, after)
+            if waits or not diff:
+                transaction.set_rollback(True)
+            else:
+                _advance(rollout, diff)
+                _record(rollout, diff, actor=actor, why=why, evidence=evidence, approved_by=approved_by, at=at)
+        proposal = _propose(name, diff, version, actor=actor, why=why, at=at) if waits else None
+    if proposal is not None:
+        raise ChangeWaits(proposal.pk)
+    return get_rollout(name)
 
 
-def _refuse_unknown(changes: Mapping[str, Any]) -> None:
-    unknown = sorted(set(changes) - set(FIELDS))
-    if unknown:
-        raise ChangeRefused(_("Unknown: %(fields)s.") % {"fields": ", ".join(unknown)}, field=unknown[0])
+def _takes_two(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether more people than ``second_pair_above`` % would get the candidate, or the rule would be loosened."""
+    limit, later = (_percent_or_none(state["second_pair_above"]) for state in (before, after))
+    if limit is None:
+        return False
+    more = _share(after) > max(limit, _share(before))
+    return more or later is None or later > limit
 
 
-def _apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
-    if "percent" in changes:
-        rollout.percent = parse_percent(changes["percent"])
-    rollout.everyone = _everyone(rollout.everyone, changes.get("enabled"), changes.get("forced"))
-    for field in _PLAIN:
-        if field in changes:
-            setattr(rollout, field, changes[field])
-    if changes.get("rerandomise"):
-        rollout.salt = new_salt()
-    _validate(rollout)
-    rollout.version += 1
-    _save(rollout)
-    for field in _MANY:
-        if field in changes:
-            getattr(rollout, field).set(changes[field])
-    if "stages" in changes:
-        _set_stages(rollout, changes["stages"])
+def _share(state: Mapping[str, Any]) -> Decimal:
+    if not state["enabled"]:
+        return Decimal(0)
+    return Decimal(100) if state["forced"] else Decimal(state["percent"])
+
+
+def _percent_or_none(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+def _propose(
+    name: str, diff: Mapping[str, Sequence[Any]], version: int, *, actor: Actor, why: str, at: datetime
+) -> Proposal:
+    """Keep what waits. The same again, while it waits, is the same proposal; another one of this person replaces it."""
+    mine = Proposal.objects.filter(rollout=name, state=Proposal.State.OPEN, actor=actor.name, user_id=actor.user_id)
+    same = mine.filter(version=version, changes=diff).first()
+    if same is not None:
+        return same
+    mine.update(state=Proposal.State.OUTDATED, decided_at=at)
+    return Proposal.objects.create(
+        rollout=name,
+        version=version,
+        changes=diff,
+        actor=actor.name,
+        user_id=actor.user_id,
+        source=actor.source,
+        why=why[:500],
+        proposed_at=at,
+    )
 
 
 def _advance(rollout: Rollout, diff: Mapping[str, Sequence[Any]]) -> None:
     """Another share begins a stretch; a start, or people dealt anew, begins a run, where older figures don't count."""
-    if not {"enabled", "forced", "percent", "salt"} & diff.keys():
+    starts = diff.get("enabled") == [False, True] or diff.get("ramp_state") == ["completed", "running"]
+    if not starts and not set(STEERING) & diff.keys():
         return
     rollout.stretch += 1
-    if "salt" in diff or diff.get("enabled") == [False, True]:
+    if "salt" in diff or starts:
         rollout.run += 1
     rollout.save(update_fields=["run", "stretch"])
 
 
-def _record(rollout: Rollout, diff: dict[str, Any], *, actor: Actor, why: str, at: datetime) -> None:
+def _record(
+    rollout: Rollout,
+    diff: dict[str, Any],
+    *,
+    actor: Actor,
+    why: str,
+    evidence: Mapping[str, Any] | None = None,
+    approved_by: str = "",
+    at: datetime,
+) -> None:
     RolloutChange.objects.create(
         rollout=rollout.name,
+        version=rollout.version,
         changed_at=at,
         changed_by_id=actor.user_id,
         actor=actor.name,
+        approved_by=approved_by,
         source=actor.source,
         changes=diff,
+        evidence=_last_decision(rollout.name) if evidence is None else dict(evidence),
         why=why[:500],
     )
 
 
-def _everyone(now: bool | None, enabled: bool | None, forced: bool | None) -> bool | None:
-    """waffle's tri-state after a change: None by percentage, True everyone, False off."""
-    on = now is not False if enabled is None else enabled
-    if not on:
-        if forced:
-            raise ChangeRefused(
-                _("A disabled rollout can't be forced. Enable it first, or in the same change."), field="forced"
-            )
-        return False
-    force = now is True if forced is None else forced
-    return True if force else None
-
-
-def _validate(rollout: Rollout) -> None:
-    try:
-        rollout.full_clean()
-    except ValidationError as error:
-        field, messages = next(iter(error.message_dict.items()))
-        raise ChangeRefused(messages[0], field="" if field == "__all__" else field) from error
-
-
-def _save(rollout: Rollout) -> None:
-    try:
-        with transaction.atomic():
-            rollout.save()
-    except IntegrityError as error:
-        # Two changes that are each fine, at the same moment: the database refuses the later one.
-        raise ChangeRefused(
-            _("Another rollout of the same name or baseline model was opened at this moment."), code="conflict"
-        ) from error
-
-
-def _set_stages(rollout: Rollout, stages: Iterable[Mapping[str, Any]]) -> None:
-    rows: Sequence[Stage] = [
-        Stage(**{**stage, "rollout": rollout, "position": position, "percent": parse_percent(stage["percent"])})
-        for position, stage in enumerate(stages, start=1)
-    ]
-    if any(later.percent <= earlier.percent for earlier, later in pairwise(rows)):
-        raise ChangeRefused(_("Each stage must have a higher percentage than the one before."), field="stages")
-    # Rows that stay keep their identity: a page that shows them may be open somewhere.
-    if [_ramp_step(row) for row in rows] != [_ramp_step(row) for row in rollout.stages.order_by("position")]:
-        rollout.stages.all().delete()
-        Stage.objects.bulk_create(rows)
-
-
-def _ramp_step(stage: Stage) -> list[Any]:
-    return [f"{stage.percent:.2f}", stage.min_days, stage.min_sample]
+def _last_decision(name: str) -> dict[str, Any]:
+    """The figures at this moment, as they were last looked at; reading them costs a stop nothing."""
+    last = Evaluation.objects.filter(rollout=name).first()
+    if last is None:
+        return {}
+    return {"verdict": last.verdict, "as_of": last.last_at.isoformat(), "criteria": last.evidence.get("criteria", [])}

@@ -60,8 +60,9 @@ class Config:
 
     ``errors`` is a share (.02 is two points), ``latency`` and ``p95_latency`` are relative (.10 is 10 % slower),
     ``cost`` is the share that must be saved at least (.20; less than 1), ``satisfaction`` points of a rating of 1 to 5.
-    All must be above 0, but ``cost`` may be 0. ``watch_only`` criteria are measured and decide nothing. ``min_sample``
-    is requests an arm (never fewer than 50); ``latency_target_ms`` serves where no baseline has any traffic.
+    All must be above 0, but ``cost`` may be 0. ``watch_only`` criteria are measured and decide nothing; ``signals``
+    hold where they are proven to be outside, and all others, the guardrails, turn back. ``min_sample`` is requests an
+    arm (never fewer than 50); ``latency_target_ms`` serves where no baseline has any traffic.
     """
 
     errors: float = 0.02
@@ -70,6 +71,7 @@ class Config:
     cost: float = 0.20
     satisfaction: float = 0.2
     watch_only: frozenset[CriterionName] = frozenset()
+    signals: frozenset[CriterionName] = frozenset()
     latency_measure: MeasureName = "ttft"
     p95_measure: MeasureName = "ttft"
     min_sample: int = MIN_CALLS
@@ -103,6 +105,7 @@ class Criterion:
     requests: PerArm
     people: PerArm
     watch_only: bool = False
+    is_signal: bool = False
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
@@ -140,7 +143,8 @@ class Shortfall:
 class Decision:
     """The verdict with all that it rests on.
 
-    ``harm``, ``worse``: whether the criteria together prove harm, or that the candidate is worse than the baseline;
+    ``harm``: whether the guardrails together prove it; ``signalled``: whether the signals do, which only holds;
+    ``worse``: whether the criteria together prove that the candidate is worse than the baseline;
     ``slower_than_target``: the same of the latency target, where there never was a baseline;
     ``window_inside``: whether the newest window's estimates are inside too, ``None`` while it says nothing yet.
     ``srm``: people did not come to the arms as the percentage says; ``srm_e`` is ln of its evidence now, ``srm_peak``
@@ -151,6 +155,7 @@ class Decision:
     criteria: tuple[Criterion, ...]
     missing: tuple[Shortfall, ...] = field(default=())
     harm: bool = False
+    signalled: bool = False
     worse: bool = False
     slower_than_target: bool = False
     window_inside: bool | None = None
@@ -197,11 +202,15 @@ class Decider:
             for stage in snapshot.stages
         )
         srm_peak = max(srm_e, snapshot.srm_peak)
+        guardrails, signals = (
+            [name for name in CRITERIA if (name in self.config.signals) is signal] for signal in (False, True)
+        )
         evidence = Decision(
             verdict="NOT_ENOUGH_DATA",
             criteria=criteria,
             missing=tuple(self._missing(snapshot, requests, people)),
-            harm=self._proven(findings, in_window, snapshot.window_number, CRITERIA, at_zero=False),
+            harm=self._proven(findings, in_window, snapshot.window_number, guardrails, at_zero=False),
+            signalled=self._proven(findings, in_window, snapshot.window_number, signals, at_zero=False),
             worse=self._proven(findings, in_window, snapshot.window_number, WORSE, at_zero=True),
             slower_than_target=self._slower_than_target(snapshot),
             window_inside=self._window_inside(in_window),
@@ -290,6 +299,7 @@ class Decider:
             requests=counts,
             people=people,
             watch_only=name in self.config.watch_only,
+            is_signal=name in self.config.signals,
         )
         return criterion if found is None else replace(criterion, **self._evidence(name, found, snapshot))
 
@@ -351,7 +361,7 @@ class Decider:
 def _verdict(evidence: Decision) -> VerdictName:
     if evidence.harm:
         return "ROLLBACK"
-    if evidence.srm or evidence.worse or evidence.slower_than_target:
+    if evidence.srm or evidence.signalled or evidence.worse or evidence.slower_than_target:
         return "HOLD"
     if evidence.missing:
         return "NOT_ENOUGH_DATA"

@@ -10,7 +10,6 @@ from metrics import reading
 from metrics.reading import StretchSums
 from metrics.sums import MICRO, PICO, ClusterSums
 from rollout import words
-from rollout.changes import get_rollout
 from rollout.criteria import MeasureName
 from rollout.decisions import Config, Decider, Decision
 from rollout.evidence import Arm, BucketSums, Measure, Snapshot, StageSums
@@ -35,6 +34,7 @@ def config_of(rollout: Rollout) -> Config:
         cost=float(rollout.min_cost_reduction) / 100,
         satisfaction=float(rollout.satisfaction_margin),
         watch_only=frozenset(rollout.watch_only),
+        signals=frozenset(rollout.signals),
         latency_measure=measures[rollout.latency_measure],
         p95_measure=measures[rollout.p95_measure],
         min_sample=rollout.min_sample,
@@ -42,10 +42,11 @@ def config_of(rollout: Rollout) -> Config:
     )
 
 
-def evaluate_rollouts(*, now: datetime) -> list[Evaluation]:
-    """Evaluate every open rollout; a decision that repeats only renews its last row."""
-    names = Rollout.objects.exclude(everyone=False).order_by("name").values_list("name", flat=True)
-    return [_evaluate(get_rollout(name), now) for name in names]
+def evaluate(rollout: Rollout, *, now: datetime) -> Decision:
+    """Decide on an open rollout and keep it; a decision that repeats only renews its last row."""
+    decision = decide_on(rollout, now=now)
+    _keep(rollout, decision, now)
+    return decision
 
 
 def evidence_of(decision: Decision) -> list[dict[str, Any]]:
@@ -62,8 +63,7 @@ def evidence_of(decision: Decision) -> list[dict[str, Any]]:
     ]
 
 
-def _evaluate(rollout: Rollout, now: datetime) -> Evaluation:
-    decision = decide_on(rollout, now=now)
+def _keep(rollout: Rollout, decision: Decision, now: datetime) -> None:
     reached = {
         "reason": words.reason(decision),
         "evidence": {
@@ -83,9 +83,9 @@ def _evaluate(rollout: Rollout, now: datetime) -> Evaluation:
         for field, value in reached.items():
             setattr(last, field, value)
         last.save(update_fields=list(reached))
-        return last
+        return
     logger.info("Decision: %s", decision.verdict, extra={"rollout": rollout.name, "why": reached["reason"]})
-    return Evaluation.objects.create(
+    Evaluation.objects.create(
         rollout=rollout.name, verdict=decision.verdict, percent=rollout.percent, first_at=now, **reached
     )
 

@@ -8,8 +8,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from rollout import words
-from rollout.changes import ChangeRefused, VersionConflict
-from rollout.models import CRITERIA, Rollout
+from rollout.changes import ChangeRefused, VersionConflict, changed_since
+from rollout.models import CRITERIA, RampMode, RampState, Rollout
 
 # The form's word for waffle's tri-state.
 STATES = {"percentage": None, "forced": True, "off": False}
@@ -31,6 +31,9 @@ PLAIN = (
     "satisfaction_margin",
     "cost_goal",
     "watch_only",
+    "signals",
+    "ramp_mode",
+    "second_pair_above",
     "note",
 )
 
@@ -56,6 +59,17 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         widget=forms.CheckboxSelectMultiple,
         help_text=_("These criteria are measured and shown, and decide nothing."),
+    )
+    signals = forms.MultipleChoiceField(
+        label=_("Signals"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("These criteria only hold when they are proven to be outside; all others turn back."),
+    )
+    pause_ramp = forms.BooleanField(
+        label=_("Pause the ramp"),
+        required=False,
+        help_text=_("The ramp runs by itself. Steering by hand pauses it; tick this to confirm."),
     )
     why = forms.CharField(
         label=_("Why"),
@@ -93,8 +107,9 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        watched: Any = self.fields["watch_only"]
-        watched.choices = [(name, words.criterion_title(name)) for name in CRITERIA]
+        for field in ("watch_only", "signals"):
+            several: Any = self.fields[field]
+            several.choices = [(name, words.criterion_title(name)) for name in CRITERIA]
         state: Any = self.fields["state"]
         state.choices = [(key, words.state(everyone)) for key, everyone in STATES.items()]
         state.initial = next(key for key, everyone in STATES.items() if everyone is self.instance.everyone)
@@ -112,11 +127,22 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         """Show why an earlier try was refused, beside the field that it was about."""
         refused = self.refused
-        if self.instance.pk and self.cleaned_data.get("expected_version") != self.instance.version:
-            refused = VersionConflict()
+        expected = self.cleaned_data.get("expected_version")
+        if self.instance.pk and expected is not None and expected != self.instance.version:
+            refused = VersionConflict(changed_since(self.instance.name, expected))
         if refused is not None:
             self.add_error(self._field_of(refused), self._words_of(refused))
+        if self.pauses_ramp and not self.cleaned_data.get("pause_ramp"):
+            self.add_error("pause_ramp", _("The ramp runs by itself: confirm that this change pauses it."))
         return self.cleaned_data
+
+    @property
+    def pauses_ramp(self) -> bool:
+        """Whether what is typed steers by hand a ramp that the autopilot runs. A stop needs no second thought."""
+        before, state = self.initial, self.cleaned_data.get("state")
+        runs = self.instance.ramp_mode == RampMode.AUTOMATIC and self.instance.ramp_state == RampState.RUNNING
+        steered = state == "forced" or self.cleaned_data.get("percent") != before.get("percent")
+        return runs and steered and state != "off" and self.cleaned_data.get("ramp_mode") == RampMode.AUTOMATIC
 
     def change(self) -> dict[str, Any]:
         """What ``change_rollout`` takes."""

@@ -23,6 +23,7 @@ from rollout.defaults import create_default_rollout
 from rollout.models import Rollout, RolloutChange, Stage
 from rollout.report_series import series_of
 from rollout.status import Status
+from rollout.steering import STEERING
 
 logger = logging.getLogger(__name__)
 
@@ -168,9 +169,8 @@ def history(name: str, *, limit: int = 20) -> Sequence[RolloutChange]:
 
 
 def standing_since(rollout: Rollout) -> datetime:
-    """Since when the rollout has had its present state and percentage."""
-    steering = ["enabled", "forced", "percent"]
-    last = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=steering).first()
+    """Since when the rollout has had its present state, percentage and people."""
+    last = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=[*STEERING, "split"]).first()
     return rollout.created if last is None else last.changed_at
 
 

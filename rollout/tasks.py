@@ -4,15 +4,15 @@ from celery import shared_task
 from django.utils import timezone
 
 from rollout.deliveries import delete_old_deliveries, deliver_due
-from rollout.evaluation import evaluate_rollouts
+from rollout.pilot import tick
 from rollout.report_mail import mail_due_reports
 from rollout.reports import build_due_reports
 
 
-@shared_task(name="rollout.evaluate")
-def evaluate() -> int:
-    """Evaluate every open rollout; safe to run twice, at once or late."""
-    return len(evaluate_rollouts(now=timezone.now()))
+@shared_task(name="rollout.autopilot")
+def autopilot() -> int:
+    """Decide on every rollout and take the ramps on; safe to run twice, at once or late."""
+    return tick(clock=timezone.now)
 
 
 @shared_task(name="rollout.build_reports")

@@ -37,7 +37,9 @@ def _overall(decision: Decision) -> list[str]:
         )
     if decision.harm:
         said.append(_("The candidate is proven to be worse than its margins allow."))
-    elif decision.worse:
+    if decision.signalled:
+        said.append(_("A signal is proven to be outside its margin. Signals hold, and do not turn back."))
+    elif decision.worse and not decision.harm:
         said.append(_("The candidate is proven to be worse than the baseline, though not beyond its margins."))
     if decision.slower_than_target:
         said.append(_("The candidate is slower than the latency target."))
@@ -170,6 +172,64 @@ def state(everyone: bool | None) -> str:
     return {None: _("On, by percentage"), True: _("Forced for everyone"), False: _("Off")}[everyone]
 
 
+def ramp_state(code: str) -> str:
+    """Where a ramp is, inside a sentence."""
+    return {
+        "pending": _("not started"),
+        "running": _("running"),
+        "paused": _("paused"),
+        "completed": _("completed"),
+        "rolled_back": _("rolled back"),
+    }[code]
+
+
+def verb_refused(*, why: str, verb: str, state: str) -> str:
+    """Why a verb does not fit, in a sentence that names the state. ``why`` and ``verb`` are ``rollout.ramp``'s."""
+    text = {
+        "state": _("A ramp that is %(state)s can't be %(done)s."),
+        "no_stages": _("The ramp has no stages. It is %(state)s."),
+        "last_stage": _("The ramp is in its last stage; complete it instead. It is %(state)s."),
+        "not_last_stage": _("The ramp has stages left; it is completed in its last one. It is %(state)s."),
+        "needs_approval": _("The next stage needs approval first. The ramp is %(state)s."),
+        "nothing_to_approve": _("Nothing waits for approval. The ramp is %(state)s."),
+        "forced": _("The candidate is forced for everyone; end that first. The ramp is %(state)s."),
+    }[why]
+    done = {
+        "start": _("started"),
+        "pause": _("paused"),
+        "resume": _("resumed"),
+        "advance": _("advanced"),
+        "approve": _("approved"),
+        "roll_back": _("rolled back"),
+        "complete": _("completed"),
+        "restart": _("restarted"),
+    }[verb]
+    return text % {"state": ramp_state(state), "done": done}
+
+
+def step(code: str, *, here: str, following: str) -> str:
+    """The autopilot's answer in a sentence. ``code`` is ``rollout.autopilot``'s, the percentages are in words."""
+    return {
+        "off": _("The rollout is off; a person starts it."),
+        "harm": _("The candidate is proven to be worse than its margins allow: turn back."),
+        "completed": _("The ramp is completed. Harm is still looked for."),
+        "paused": _("The ramp is paused; a person resumes it. Harm is still looked for."),
+        "forced": _("The candidate is forced for everyone; a person ends that. Harm is still looked for."),
+        "off_ramp": _("The percentage is above the ramp's last stage; a person decides."),
+        "srm": _("People do not come to the arms as the percentage says: hold until the fault is found."),
+        "no_traffic": _("There was no request for 24 hours: hold."),
+        "sample": _("This stage has not had enough requests yet."),
+        "people": _("This stage has not had enough people yet."),
+        "time": _("This stage has not lasted long enough yet."),
+        "worse": _("The candidate is worse than the baseline, or a signal is outside its margin: hold."),
+        "undecided": _("Not everything is proven yet."),
+        "finished": _("Every criterion is met in the last stage: the ramp is completed."),
+        "approval": _("Every criterion is met; %(following)s waits for approval."),
+        "ready": _("Every criterion is met: go on from %(here)s to %(following)s."),
+        "failed": _("The autopilot could not look at this rollout. Nothing was changed; see the log."),
+    }[code] % {"here": here, "following": following}
+
+
 def change_in_words(changes: Mapping[str, Sequence[Any]]) -> list[tuple[str, str, str]]:
     """A line of the history, ``{"field": [old, new]}``, as label, old and new."""
     labels = {
@@ -191,9 +251,14 @@ def change_in_words(changes: Mapping[str, Sequence[Any]]) -> list[tuple[str, str
         "satisfaction_margin": _("Satisfaction margin (points of 5)"),
         "cost_goal": _("Cost goal (%)"),
         "watch_only": _("Watch only"),
+        "signals": _("Signals"),
+        "ramp_mode": _("Ramp mode"),
+        "ramp_state": _("Ramp"),
+        "approved_percent": _("Approved next percentage"),
+        "second_pair_above": _("Second person above (%)"),
         "users": _("People who test"),
         "groups": _("Groups that test"),
-        "stages": _("Ramp"),
+        "stages": _("Stages"),
         "salt": _("Everyone assigned anew"),
         "baseline": _("Baseline model"),
         "candidate": _("Candidate model"),
@@ -208,12 +273,23 @@ def _value(field: str, value: Any) -> str:
         return _("yes") if value else _("no")
     if field == "percent":
         return percentage(value)
+    if field == "ramp_state":
+        return ramp_state(value)
+    if field == "approved_percent":
+        return percentage(value)
     if field == "stages":
-        value = [
-            _("%(percent)s (%(days)d days, %(n)d requests)") % {"percent": percentage(percent), "days": days, "n": n}
-            for percent, days, n in value
-        ]
+        value = [_stage(*stage) for stage in value]
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _stage(percent: str, days: int, n: int, people: int = 0, needs_approval: bool = False) -> str:
+    said = _("%(percent)s (%(days)d days, %(n)d requests, %(people)d people)") % {
+        "percent": percentage(percent),
+        "days": days,
+        "n": n,
+        "people": people,
+    }
+    return f"{said[:-1]}, {_('needs approval')})" if needs_approval else said
 
 
 def percentage(value: Decimal | str) -> str:

@@ -19,8 +19,9 @@ from rollout.admin.checklist import ChecklistPages
 from rollout.admin.dashboard import DashboardPages
 from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
-from rollout.models import Rollout, Source, Stage, Verdict
+from rollout.models import RampMode, Rollout, Source, Stage, Verdict
 from rollout.serializers import StatusSerializer
+from rollout.steering import STAGE_FIELDS
 
 _NEW_RAMP = _("A new rollout gets the usual ramp (5, 15, 35, 100 %) unless stages are given below.")
 
@@ -34,9 +35,9 @@ class StageInline(admin.TabularInline):  # type: ignore[type-arg]
 
     model = Stage
     formset = StageFormSet
-    fields = ("percent", "min_days", "min_sample")
+    fields = STAGE_FIELDS
     extra = 0
-    verbose_name_plural = _("Ramp")
+    verbose_name_plural = _("Stages")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """As the rollout."""
@@ -141,7 +142,10 @@ class RolloutAdmin(DashboardPages, ChecklistPages):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Who may only look sees no fields that serve a change."""
         may_change = obj is None or self.has_change_permission(request, obj)
-        steering = ("state", "percent", "why", "expected_version") if may_change else ("state", "percent")
+        steering: tuple[str, ...] = ("state", "percent")
+        if may_change:
+            runs_itself = obj is not None and obj.ramp_mode == RampMode.AUTOMATIC
+            steering += (*(["pause_ramp"] if runs_itself else []), "why", "expected_version")
         return (
             (None, {"fields": ("name", "baseline", "candidate")}),
             (_("Traffic"), {"fields": steering, "description": "" if obj else _NEW_RAMP}),
@@ -158,9 +162,11 @@ class RolloutAdmin(DashboardPages, ChecklistPages):
                         "min_sample",
                         "latency_target_ms",
                         "watch_only",
+                        "signals",
                     )
                 },
             ),
+            (_("Ramp"), {"fields": ("ramp_mode", "second_pair_above")}),
             (_("Note"), {"fields": ("note",)}),
         )
 

@@ -1,15 +1,38 @@
 """Everything that rollout stores, a module for each topic."""
 
-from rollout.models.records import ChecklistEntry, Evaluation, RolloutChange, Source, Verdict
+from rollout.models.records import (
+    AppendOnly,
+    AutopilotStep,
+    ChecklistEntry,
+    Evaluation,
+    Proposal,
+    RolloutChange,
+    Source,
+    Verdict,
+)
 from rollout.models.reports import Delivery, Report
-from rollout.models.rollouts import CRITERIA, LatencyMeasure, Rollout, Stage, new_salt, validate_criteria
+from rollout.models.rollouts import (
+    CRITERIA,
+    LatencyMeasure,
+    RampMode,
+    RampState,
+    Rollout,
+    Stage,
+    new_salt,
+    validate_criteria,
+)
 
 __all__ = [
     "CRITERIA",
+    "AppendOnly",
+    "AutopilotStep",
     "ChecklistEntry",
     "Delivery",
     "Evaluation",
     "LatencyMeasure",
+    "Proposal",
+    "RampMode",
+    "RampState",
     "Report",
     "Rollout",
     "RolloutChange",

@@ -35,6 +35,24 @@ class LatencyMeasure(models.TextChoices):
     LATENCY = "latency", _("Whole answer")
 
 
+class RampMode(models.TextChoices):
+    """Who takes the ramp's steps."""
+
+    MANUAL = "manual", _("Manual: what comes next is shown, people act")
+    ASSISTED = "assisted", _("Assisted: steps are proposed, people accept them")
+    AUTOMATIC = "automatic", _("Automatic: the autopilot acts")
+
+
+class RampState(models.TextChoices):
+    """Where a rollout is in its ramp."""
+
+    PENDING = "pending", _("Not started")
+    RUNNING = "running", _("Running")
+    PAUSED = "paused", _("Paused")
+    COMPLETED = "completed", _("Completed")
+    ROLLED_BACK = "rolled_back", _("Rolled back")
+
+
 class Rollout(AbstractUserFlag):
     """Moves people from the baseline model key to the candidate model key.
 
@@ -149,10 +167,38 @@ class Rollout(AbstractUserFlag):
         validators=[validate_criteria],
         help_text=_("Criteria that are measured and shown, and decide nothing."),
     )
+    signals = models.JSONField(
+        _("signals"),
+        default=list,
+        blank=True,
+        validators=[validate_criteria],
+        help_text=_("Criteria that only hold when they are proven to be outside; all others turn back."),
+    )
+
+    ramp_mode = models.CharField(_("ramp mode"), max_length=10, choices=RampMode, default=RampMode.MANUAL)
+    ramp_state = models.CharField(
+        _("ramp state"), max_length=12, choices=RampState, default=RampState.RUNNING, editable=False
+    )
+    approved_percent = models.DecimalField(
+        _("approved next percentage"), max_digits=5, decimal_places=2, null=True, blank=True, editable=False
+    )
+    second_pair_above = models.DecimalField(
+        _("second person above (%)"),
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(100))],
+        help_text=_("Raising the percentage above this waits for a second person. Empty: it never does."),
+    )
 
     class Meta:
         verbose_name = _("rollout")
         verbose_name_plural = _("rollouts")
+        permissions = [
+            ("approve_rollout", _("Can approve the steps of rollouts and what others propose")),
+            ("stop_rollout", _("Can stop rollouts")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["baseline"],
@@ -169,6 +215,12 @@ class Rollout(AbstractUserFlag):
                 condition=~models.Q(baseline=models.F("candidate")),
                 name="candidate_is_not_the_baseline",
                 violation_error_message=_("The candidate must be another model than the baseline."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(everyone=False, ramp_state__in=("pending", "rolled_back"))
+                | models.Q(models.Q(everyone__isnull=True) | models.Q(everyone=True))
+                & models.Q(ramp_state__in=("running", "paused", "completed")),
+                name="off_is_pending_or_rolled_back",
             ),
         ]
 
@@ -209,7 +261,15 @@ class Stage(models.Model):
         validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(100))],
     )
     min_days = models.PositiveSmallIntegerField(_("minimum days"), default=7)
-    min_sample = models.PositiveIntegerField(_("minimum sample"), default=100)
+    min_sample = models.PositiveIntegerField(
+        _("minimum sample"), default=100, help_text=_("Requests that each arm needs in this stage.")
+    )
+    min_people = models.PositiveIntegerField(
+        _("minimum people"), default=20, help_text=_("People that each arm needs in this stage.")
+    )
+    needs_approval = models.BooleanField(
+        _("needs approval"), default=False, help_text=_("Somebody must agree before this stage begins.")
+    )
 
     class Meta:
         verbose_name = _("stage")

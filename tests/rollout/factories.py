@@ -20,3 +20,4 @@ class RolloutFactory(factory.django.DjangoModelFactory[Rollout]):
     baseline = "chat-model-reasoning"
     candidate = "gemini-flash-lite"
     percent = Decimal(5)
+    ramp_state = factory.LazyAttribute(lambda row: "pending" if getattr(row, "everyone", None) is False else "running")

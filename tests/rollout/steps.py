@@ -15,8 +15,8 @@ from django.urls import reverse
 from chat.models import User
 from metrics.models import ModelCall
 from metrics.rollup import roll_up
-from rollout.changes import describe
 from rollout.models import Rollout
+from rollout.steering import describe
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import ModelCallFactory
 
@@ -75,6 +75,9 @@ def filled(**changes: Any) -> dict[str, Any]:
         "satisfaction_margin": current.satisfaction_margin,
         "cost_goal": current.cost_goal,
         "watch_only": current.watch_only,
+        "signals": current.signals,
+        "ramp_mode": current.ramp_mode,
+        "second_pair_above": current.second_pair_above or "",
         "min_cost_reduction": current.min_cost_reduction,
         "max_error_increase": current.max_error_increase,
         "min_sample": current.min_sample,
@@ -83,17 +86,18 @@ def filled(**changes: Any) -> dict[str, Any]:
         "stages-INITIAL_FORMS": len(stages),
     }
     for index, stage in enumerate(stages):
-        fields |= stage_fields(index, stage.percent, pk=stage.pk)
+        fields |= stage_fields(index, stage.percent, pk=stage.pk, needs_approval=stage.needs_approval)
     return {**fields, **changes}
 
 
-def stage_fields(index: int, percent: Any, *, pk: int | None = None) -> dict[str, Any]:
-    return {
+def stage_fields(index: int, percent: Any, *, pk: int | None = None, needs_approval: bool = False) -> dict[str, Any]:
+    return ({f"stages-{index}-needs_approval": "on"} if needs_approval else {}) | {
         f"stages-{index}-id": pk or "",
         f"stages-{index}-rollout": rollout().pk,
         f"stages-{index}-percent": percent,
         f"stages-{index}-min_days": 7,
         f"stages-{index}-min_sample": 100,
+        f"stages-{index}-min_people": 20,
     }
 
 

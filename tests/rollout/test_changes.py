@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 
 from rollout.changes import RESET, ChangeRefused, RolloutNotFound, VersionConflict, change_rollout, parse_percent
+from rollout.defaults import RAMP
 from rollout.models import Rollout, RolloutChange
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
@@ -179,7 +180,7 @@ def test_testers_and_the_ramp_are_replaced_whole():
 
     assert state()["users"] == ["bob"]
     assert state()["groups"] == ["beta"]
-    assert state()["stages"] == [["10.00", 1, 5], ["50.50", 7, 100]]
+    assert state()["stages"] == [["10.00", 1, 5, 20, False], ["50.50", 7, 100, 20, False]]
     assert RolloutChange.objects.latest("id").changes["users"] == [["ada"], ["bob"]]
 
 
@@ -188,7 +189,7 @@ def test_a_ramp_that_stays_keeps_its_rows():
     stages = Rollout.objects.get(name=NAME).stages
     before = list(stages.values_list("pk", flat=True))
 
-    change({"percent": 15, "stages": [{"percent": percent} for percent in (5, 15, 35, 100)]})
+    change({"percent": 15, "stages": RAMP})
 
     assert list(stages.values_list("pk", flat=True)) == before
 

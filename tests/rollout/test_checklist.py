@@ -9,8 +9,8 @@ from django.test import Client
 
 from rollout.changes import Actor, change_rollout
 from rollout.checklist import AnswerName, answer_checklist, checklist
-from rollout.evaluation import evaluate_rollouts
 from rollout.models import ChecklistEntry, Rollout, Source, Stage
+from rollout.pilot import look_at
 from tests.rollout.steps import NAME, much_traffic, rollout, staff_with, text_of
 
 pytestmark = pytest.mark.django_db
@@ -67,7 +67,7 @@ def test_without_traffic_nothing_is_answered_yet():
 
 def test_a_past_stage_stays_as_it_was_last_looked_at_and_a_later_one_asks_nothing_yet():
     ramp_at_half()
-    evaluate_rollouts(now=NOW)
+    look_at(NAME, now=NOW)
     before = answers(50)
     change_rollout(NAME, {"percent": Decimal(15)}, actor=ADA)
 

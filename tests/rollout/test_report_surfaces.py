@@ -195,12 +195,12 @@ def test_the_hours_of_a_day_add_up_to_the_day(settings, day, zone, hours):
 
 
 def test_a_reason_stays_what_it_was_when_the_report_was_built():
-    from rollout.evaluation import evaluate_rollouts
+    from rollout.pilot import look_at
 
-    evaluate_rollouts(now=NOW - timedelta(days=1))
+    look_at(NAME, now=NOW - timedelta(days=1))
     first = build_report("daily", NAME, DAY, now=NOW).document["decision"]
     ModelCallFactory.create_batch(3, candidate=True)
-    evaluate_rollouts(now=NOW + timedelta(days=1))
+    look_at(NAME, now=NOW + timedelta(days=1))
 
     later = build_report("daily", NAME, DAY, now=NOW + timedelta(days=1))
 

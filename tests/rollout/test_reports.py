@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from metrics.slices import day_bounds
 from rollout.changes import change_rollout
-from rollout.evaluation import evaluate_rollouts
 from rollout.models import Report, Rollout
+from rollout.pilot import look_at
 from rollout.report_document import period
 from rollout.reports import build_due_reports, build_report
 from tests.metrics.factories import NOW, ModelCallFactory
@@ -41,7 +41,7 @@ def test_a_day_holds_its_figures_its_changes_and_the_decision_at_its_end():
     ModelCallFactory.create_batch(2, failed=True)
     ModelCallFactory(started_at=NOW - timedelta(days=1))
     change_rollout(NAME, {"percent": 15}, actor=ADA, why="a good week", now=NOW)
-    evaluate_rollouts(now=NOW)
+    look_at(NAME, now=NOW)
 
     report = daily()
 

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from metrics.models import ModelCall
 from rollout import services
 from rollout.changes import RolloutNotFound, change_rollout
-from rollout.evaluation import evaluate_rollouts
 from rollout.models import Evaluation, Rollout
+from rollout.pilot import look_at
 from rollout.services import Route, WindowRefused, parse_hours, route, status
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW, ModelCallFactory
@@ -118,7 +118,7 @@ def test_a_change_holds_from_the_next_request_on():
     steer(percent=100)
     assert routed()[1] == "candidate"
 
-    Rollout.objects.update(everyone=False)
+    steer(enabled=False)
     assert routed()[2] == "disabled"
 
 
@@ -266,10 +266,10 @@ def test_a_rollout_that_was_never_changed_stands_since_it_was_made():
 
 
 def test_a_decision_that_repeats_is_one_row_and_another_begins_a_new_one():
-    evaluate_rollouts(now=NOW)
-    evaluate_rollouts(now=NOW + timedelta(minutes=1))
+    look_at(NAME, now=NOW)
+    look_at(NAME, now=NOW + timedelta(minutes=1))
     much_traffic(now=NOW)
-    evaluate_rollouts(now=NOW + timedelta(minutes=2))
+    look_at(NAME, now=NOW + timedelta(minutes=2))
 
     new, old = Evaluation.objects.all()
     assert (old.verdict, old.first_at, old.last_at) == ("NOT_ENOUGH_DATA", NOW, NOW + timedelta(minutes=1))
@@ -280,4 +280,6 @@ def test_a_decision_that_repeats_is_one_row_and_another_begins_a_new_one():
 def test_a_closed_rollout_is_not_evaluated():
     steer(enabled=False)
 
-    assert evaluate_rollouts(now=NOW) == []
+    look_at(NAME, now=NOW)
+
+    assert not Evaluation.objects.exists()

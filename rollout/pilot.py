@@ -1,0 +1,181 @@
+"""The autopilot: looks at each rollout, keeps what comes next, and acts where it may. Part of rollout's services.
+
+What comes next is ``rollout.autopilot``'s to say; every step is a change like any other, through ``rollout.changes``.
+Harmless twice: a step is taken only from the very version that was looked at.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError
+
+from metrics import reading
+from metrics.reading import StretchSums
+from rollout import services, words
+from rollout.autopilot import Action, Answer, Facts, next_step
+from rollout.changes import AUTOPILOT, ChangeRefused, act, get_rollout
+from rollout.decisions import Decision
+from rollout.evaluation import evaluate, evidence_of
+from rollout.models import AutopilotStep, RampMode, Rollout
+from rollout.ramp import Verb
+from rollout.steering import ramp_of
+
+logger = logging.getLogger(__name__)
+
+# A tick that hangs is followed after this long.
+LOCK_SECONDS = 55
+VERBS: Mapping[Action, Verb] = {"roll_back": "roll_back", "advance": "advance", "complete": "complete"}
+_NOTHING = Decision(verdict="NOT_ENOUGH_DATA", criteria=())
+
+
+def tick(*, clock: Callable[[], datetime]) -> int:
+    """Look at every rollout, one process at a time. Returns how many were looked at; 0 where another is at it.
+
+    What fails for one rollout changes nothing of it, is kept for people to see, and holds no other up.
+    """
+    if not cache.add("rollout:autopilot", 1, LOCK_SECONDS):
+        return 0
+    try:
+        names = list(Rollout.objects.order_by("name").values_list("name", flat=True))
+        for name in names:
+            look_at(name, now=clock())
+    finally:
+        cache.delete("rollout:autopilot")
+    return len(names)
+
+
+def look_at(name: str, *, now: datetime) -> AutopilotStep | None:
+    """Decide on one rollout, keep its next step, and take it where its ramp is automatic; ``None`` if that failed.
+
+    Where somebody changes the rollout at this moment, the next look sees it.
+    """
+    try:
+        rollout = get_rollout(name)
+        decision = evaluate(rollout, now=now) if rollout.is_on else _NOTHING
+        answer = next_step(_facts(rollout, decision, now))
+        done = rollout.ramp_mode == RampMode.AUTOMATIC and _take(rollout, decision, answer, now)
+        return _keep(rollout, answer, decision, done=done, now=now)
+    except Exception:
+        logger.exception("The autopilot failed; nothing was changed", extra={"rollout": name})
+        _keep_failure(name, now)
+        return None
+
+
+def newest_step(name: str) -> AutopilotStep | None:
+    """What the autopilot said last; ``None`` before its first look."""
+    return AutopilotStep.objects.filter(rollout=name).first()
+
+
+def steps(name: str, *, limit: int = 20) -> list[AutopilotStep]:
+    """What it said, newest first."""
+    return list(AutopilotStep.objects.filter(rollout=name)[:limit])
+
+
+def _take(rollout: Rollout, decision: Decision, answer: Answer, now: datetime) -> bool:
+    verb = VERBS.get(answer.action)
+    if verb is None:
+        return False
+    try:
+        act(
+            rollout.name,
+            verb,
+            actor=AUTOPILOT,
+            why=_why(rollout, answer, decision),
+            evidence={"verdict": decision.verdict, "as_of": now.isoformat(), "criteria": evidence_of(decision)},
+            expected_version=rollout.version,
+            now=now,
+        )
+    except ChangeRefused as refused:
+        logger.info("The autopilot's step was refused: %s", refused.message, extra={"rollout": rollout.name})
+        return False
+    logger.warning("The autopilot acted: %s", verb, extra={"rollout": rollout.name, "why": answer.code})
+    return True
+
+
+def _facts(rollout: Rollout, decision: Decision, now: datetime) -> Facts:
+    since = services.standing_since(rollout)
+    run = reading.evidence(rollout=rollout.name, run=rollout.run).stretches if rollout.is_on else ()
+    seen = reading.health(rollout=rollout.name, since=since, until=now)
+    arms = ("candidate",) if rollout.percent == 100 else ("candidate", "baseline")
+    return Facts(
+        now=now,
+        ramp=ramp_of(rollout),
+        decision=decision,
+        since=since,
+        requests=min(_requests(run, arm, rollout.stretch) for arm in arms),
+        # Windows are cut at five minutes; who was there before a start is not in the run.
+        people=min(min(getattr(seen, arm).people or 0, _people(run, arm)) for arm in arms),
+        last_request_at=reading.last_request_at(rollout.name),
+        day=timedelta(seconds=settings.RAMP_DAY_SECONDS),
+    )
+
+
+def _requests(run: Sequence[StretchSums], arm: str, stretch: int) -> int:
+    return sum(sums.n for part in run if part.stretch == stretch for sums in getattr(part, arm).values())
+
+
+def _people(run: Sequence[StretchSums], arm: str) -> int:
+    return sum(sums.people for part in run for sums in getattr(part, arm).values())
+
+
+def _why(rollout: Rollout, answer: Answer, decision: Decision) -> str:
+    ramp = ramp_of(rollout)
+    following = "" if ramp.following is None else words.percentage(ramp.following.percent)
+    said = words.step(answer.code, here=words.percentage(rollout.percent), following=following)
+    asks_decision = answer.code in ("harm", "worse", "undecided", "srm")
+    return f"{said} {words.reason(decision)}" if asks_decision else said
+
+
+def _keep(rollout: Rollout, answer: Answer, decision: Decision, *, done: bool, now: datetime) -> AutopilotStep:
+    return _store(
+        rollout.name,
+        same={
+            "action": answer.action,
+            "code": answer.code,
+            "waiting_for": answer.waiting_for,
+            "is_done": done,
+            "mode": rollout.ramp_mode,
+            "percent": rollout.percent,
+            "run": rollout.run,
+        },
+        renewed={"reason": _why(rollout, answer, decision)},
+        now=now,
+    )
+
+
+def _keep_failure(name: str, now: datetime) -> None:
+    try:
+        rollout = Rollout.objects.get(name=name)
+        _store(
+            name,
+            same={
+                "action": "none",
+                "code": "failed",
+                "waiting_for": "repair",
+                "is_done": False,
+                "mode": rollout.ramp_mode,
+                "percent": rollout.percent,
+                "run": rollout.run,
+            },
+            renewed={"reason": words.step("failed", here="", following="")},
+            now=now,
+        )
+    except (DatabaseError, Rollout.DoesNotExist):
+        # Then nothing can be kept; that the last look is old is shown.
+        logger.exception("The autopilot's failure could not be kept", extra={"rollout": name})
+
+
+def _store(name: str, *, same: Mapping[str, Any], renewed: Mapping[str, Any], now: datetime) -> AutopilotStep:
+    """A new row where the answer is another one, else the last one confirmed."""
+    checks = {"last_at": now, "next_check_at": now + timedelta(seconds=settings.AUTOPILOT_SECONDS)}
+    last = newest_step(name)
+    if last is None or any(getattr(last, field) != value for field, value in same.items()):
+        return AutopilotStep.objects.create(rollout=name, first_at=now, **same, **renewed, **checks)
+    for field, value in {**renewed, **checks}.items():
+        setattr(last, field, value)
+    last.save(update_fields=[*renewed, *checks])
+    return last

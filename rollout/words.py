@@ -230,6 +230,20 @@ def step(code: str, *, here: str, following: str) -> str:
     }[code] % {"here": here, "following": following}
 
 
+def verb(code: str) -> str:
+    """A verb of the ramp, as a button says it."""
+    return {
+        "start": _("Start"),
+        "pause": _("Pause"),
+        "resume": _("Resume"),
+        "advance": _("Go on to the next stage"),
+        "approve": _("Approve the next stage"),
+        "roll_back": _("Roll back"),
+        "complete": _("Complete"),
+        "restart": _("Restart from the first stage"),
+    }[code]
+
+
 def change_in_words(changes: Mapping[str, Sequence[Any]]) -> list[tuple[str, str, str]]:
     """A line of the history, ``{"field": [old, new]}``, as label, old and new."""
     labels = {

@@ -14,10 +14,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from rollout import services, text, words
+from rollout import rights, services, text, words
 from rollout.admin.checklist import ChecklistPages
 from rollout.admin.dashboard import DashboardPages
-from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, create_rollout
+from rollout.admin.ramp import RampPages
+from rollout.changes import RESET, Actor, ChangeRefused, ChangeWaits, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
 from rollout.models import RampMode, Rollout, Source, Stage, Verdict
 from rollout.serializers import StatusSerializer
@@ -57,7 +58,7 @@ class StageInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Rollout)
-class RolloutAdmin(DashboardPages, ChecklistPages):
+class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
     """Nothing here writes a row by itself."""
 
     form = RolloutForm
@@ -117,7 +118,11 @@ class RolloutAdmin(DashboardPages, ChecklistPages):
         """On, at the percentage that each has."""
         self._change_each(request, queryset, {"enabled": True}, "")
 
-    @admin.action(description=_("Disable selected rollouts"), permissions=["change"])
+    def has_stop_permission(self, request: HttpRequest) -> bool:
+        """Turning off is a right of its own: people on call may have no other."""
+        return rights.may_stop(request.user)
+
+    @admin.action(description=_("Disable selected rollouts"), permissions=["stop"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Off, after a page that asks: it moves everyone back to the baseline."""
         if request.POST.get("confirmed"):
@@ -190,6 +195,9 @@ class RolloutAdmin(DashboardPages, ChecklistPages):
         """Saving may be refused at the very end, in ``save_related``: then the form is shown again, as typed."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
+        except ChangeWaits as waits:
+            messages.warning(request, waits.message)
+            return HttpResponseRedirect(reverse("admin:rollout_rollout_ramp", args=[object_id]))
         except ChangeRefused as refused:
             request.refused = refused  # type: ignore[attr-defined]
             return super().changeform_view(request, object_id, form_url, extra_context)

@@ -135,7 +135,7 @@ class AutopilotStep(models.Model):
         ordering = ["-first_at", "-id"]
 
     def __str__(self) -> str:
-        return f"{self.rollout} {self.action} {self.code}"
+        return f"{self.percent.normalize():f} %"
 
 
 class Verdict(models.TextChoices):

@@ -51,7 +51,7 @@ class World:
         )
         failed = self.dice.random() < (self.failing if moved else 0.01)
         ms = round(140 * (0.5 if moved else 1) * self.dice.lognormvariate(0, 0.3))
-        return ModelCallFactory.build(
+        call: ModelCall = ModelCallFactory.build(
             candidate=moved,
             failed=failed,
             unit=unit,
@@ -62,6 +62,7 @@ class World:
             started_at=at,
             **({} if failed else {"ttft_ms": ms, "latency_ms": 9 * ms}),
         )
+        return call
 
 
 def shares(world: World) -> list[Decimal]:

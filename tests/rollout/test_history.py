@@ -54,7 +54,9 @@ def test_a_line_can_be_neither_changed_nor_deleted_through_the_orm():
     assert RolloutChange.objects.get().why == ""
 
 
-@pytest.mark.parametrize("statement", ["UPDATE rollout_rolloutchange SET why = 'x'", "DELETE FROM rollout_rolloutchange"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE rollout_rolloutchange SET why = 'x'", "DELETE FROM rollout_rolloutchange"]
+)
 def test_nor_past_it(statement):
     change(percent=15)
 

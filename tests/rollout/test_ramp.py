@@ -35,14 +35,15 @@ def why(refused_of: Ramp, verb: Any) -> str:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_fits_in_its_states_alone(verb, state):
+def test_a_verb_fits_in_its_states_alone(verb: Any, state: str) -> None:
     assert ramp(state).fits(verb) == (state in FITS[verb])
     if state not in FITS[verb] and verb not in ("approve", "complete"):
         assert why(ramp(state), verb) == "state"
 
 
 def test_a_start_begins_at_the_first_stage_with_nothing_forced_or_approved():
-    for state, verb in (("pending", "start"), ("rolled_back", "restart"), ("completed", "restart")):
+    starts: list[tuple[str, Any]] = [("pending", "start"), ("rolled_back", "restart"), ("completed", "restart")]
+    for state, verb in starts:
         assert plan(ramp(state, percent=35, approved=Decimal(100)), verb) == {
             "ramp_state": "running",
             "enabled": True,

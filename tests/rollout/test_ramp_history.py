@@ -33,8 +33,9 @@ class Ramps(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        Rollout.objects.update(everyone=False, ramp_state="rolled_back")
         self.now = NOW
+        for name in Rollout.objects.exclude(everyone=False).values_list("name", flat=True):
+            change_rollout(name, {"enabled": False}, actor=ADA, now=NOW)
         stages = [
             {"percent": percent, "min_days": 0, "min_sample": 0, "min_people": 0, "needs_approval": percent == 100}
             for percent in STAGES

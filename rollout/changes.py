@@ -107,7 +107,8 @@ def act(
 
     def changes(rollout: Rollout) -> Mapping[str, Any]:
         try:
-            return ramp.plan(ramp_of(rollout), verb)
+            # What a person approves is what the autopilot may do then.
+            return ramp.plan(ramp_of(rollout, by_autopilot=actor == AUTOPILOT or verb == "approve"), verb)
         except ramp.VerbRefused as refused:
             raise VerbRefused(why=refused.why, verb=verb, state=rollout.ramp_state) from None
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError
+from django.utils import formats, timezone
 
 from metrics import reading
 from metrics.reading import StretchSums
@@ -56,9 +57,11 @@ def look_at(name: str, *, now: datetime) -> AutopilotStep | None:
     try:
         rollout = get_rollout(name)
         decision = evaluate(rollout, now=now) if rollout.is_on else _NOTHING
-        answer = next_step(_facts(rollout, decision, now))
-        done = rollout.ramp_mode == RampMode.AUTOMATIC and _take(rollout, decision, answer, now)
-        return _keep(rollout, answer, decision, done=done, now=now)
+        facts = _facts(rollout, decision, now)
+        answer = next_step(facts)
+        why = _why(facts, answer)
+        done = rollout.ramp_mode == RampMode.AUTOMATIC and _take(rollout, decision, answer, why, now)
+        return _keep(rollout, answer, why, done=done, now=now)
     except Exception:
         logger.exception("The autopilot failed; nothing was changed", extra={"rollout": name})
         _keep_failure(name, now)
@@ -75,7 +78,7 @@ def steps(name: str, *, limit: int = 20) -> list[AutopilotStep]:
     return list(AutopilotStep.objects.filter(rollout=name)[:limit])
 
 
-def _take(rollout: Rollout, decision: Decision, answer: Answer, now: datetime) -> bool:
+def _take(rollout: Rollout, decision: Decision, answer: Answer, why: str, now: datetime) -> bool:
     verb = VERBS.get(answer.action)
     if verb is None:
         return False
@@ -84,7 +87,7 @@ def _take(rollout: Rollout, decision: Decision, answer: Answer, now: datetime) -
             rollout.name,
             verb,
             actor=AUTOPILOT,
-            why=_why(rollout, answer, decision),
+            why=why,
             evidence={"verdict": decision.verdict, "as_of": now.isoformat(), "criteria": evidence_of(decision)},
             expected_version=rollout.version,
             now=now,
@@ -103,7 +106,7 @@ def _facts(rollout: Rollout, decision: Decision, now: datetime) -> Facts:
     arms = ("candidate",) if rollout.percent == 100 else ("candidate", "baseline")
     return Facts(
         now=now,
-        ramp=ramp_of(rollout),
+        ramp=ramp_of(rollout, by_autopilot=True),
         decision=decision,
         since=since,
         requests=min(_requests(run, arm, rollout.stretch) for arm in arms),
@@ -122,15 +125,26 @@ def _people(run: Sequence[StretchSums], arm: str) -> int:
     return sum(sums.people for part in run for sums in getattr(part, arm).values())
 
 
-def _why(rollout: Rollout, answer: Answer, decision: Decision) -> str:
-    ramp = ramp_of(rollout)
-    following = "" if ramp.following is None else words.percentage(ramp.following.percent)
-    said = words.step(answer.code, here=words.percentage(rollout.percent), following=following)
-    asks_decision = answer.code in ("harm", "worse", "undecided", "srm")
-    return f"{said} {words.reason(decision)}" if asks_decision else said
+def _why(facts: Facts, answer: Answer) -> str:
+    ramp, here, following = facts.ramp, facts.ramp.here, facts.ramp.following
+    few = (
+        {} if here is None else {"sample": (facts.requests, here.min_sample), "people": (facts.people, here.min_people)}
+    )
+    have, need = few.get(answer.code, (0, 0))
+    earliest = facts.since + (0 if here is None else here.min_days) * facts.day
+    said = words.step(
+        answer.code,
+        here=words.percentage(ramp.percent),
+        following="" if following is None else words.percentage(following.percent),
+        have=have,
+        need=need,
+        earliest=formats.date_format(timezone.localtime(earliest), "DATETIME_FORMAT"),
+    )
+    asks_decision = answer.code in ("harm", "worse", "undecided", "srm", "time")
+    return f"{said} {words.reason(facts.decision)}" if asks_decision else said
 
 
-def _keep(rollout: Rollout, answer: Answer, decision: Decision, *, done: bool, now: datetime) -> AutopilotStep:
+def _keep(rollout: Rollout, answer: Answer, why: str, *, done: bool, now: datetime) -> AutopilotStep:
     return _store(
         rollout.name,
         same={
@@ -142,7 +156,7 @@ def _keep(rollout: Rollout, answer: Answer, decision: Decision, *, done: bool, n
             "percent": rollout.percent,
             "run": rollout.run,
         },
-        renewed={"reason": _why(rollout, answer, decision)},
+        renewed={"reason": why},
         now=now,
     )
 
@@ -161,7 +175,7 @@ def _keep_failure(name: str, now: datetime) -> None:
                 "percent": rollout.percent,
                 "run": rollout.run,
             },
-            renewed={"reason": words.step("failed", here="", following="")},
+            renewed={"reason": words.step("failed")},
             now=now,
         )
     except (DatabaseError, Rollout.DoesNotExist):

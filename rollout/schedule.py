@@ -18,7 +18,7 @@ from rollout.steering import ramp_of
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A ramp at ``now``.
+    """A ramp at ``now``, as people may steer it, and as the autopilot may.
 
     ``since`` is when the present stage began, ``earliest`` when the next one can; ``step`` is what the autopilot said
     last, ``None`` before its first look. ``proposals`` wait for a second person.
@@ -27,6 +27,7 @@ class Schedule:
     rollout: Rollout
     now: datetime
     ramp: Ramp
+    piloted: Ramp
     stages: Sequence[Stage]
     since: datetime
     step: AutopilotStep | None
@@ -67,12 +68,12 @@ class Schedule:
         verb = next((verb for action, verb in ACTS.items() if action == step.action), None)
         if step.code == "approval":
             verb = "approve"
-        return verb if verb is not None and self.ramp.fits(verb) else None
+        return verb if verb in self.verbs else None
 
     @property
     def verbs(self) -> list[Verb]:
         """Those that fit now."""
-        return [verb for verb in VERBS if self.ramp.fits(verb)]
+        return [verb for verb in VERBS if (self.piloted if verb == "approve" else self.ramp).fits(verb)]
 
 
 def schedule(name: str, *, now: datetime) -> Schedule:
@@ -82,6 +83,7 @@ def schedule(name: str, *, now: datetime) -> Schedule:
         rollout=rollout,
         now=now,
         ramp=ramp_of(rollout),
+        piloted=ramp_of(rollout, by_autopilot=True),
         stages=list(rollout.stages.order_by("position")),
         since=services.standing_since(rollout),
         step=newest_step(name),

@@ -106,9 +106,12 @@ def as_changes(described: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def ramp_of(rollout: Rollout) -> Ramp:
-    """Where the rollout stands in its ramp. A stage that takes a second pair of eyes needs approval too."""
-    above = rollout.second_pair_above
+def ramp_of(rollout: Rollout, *, by_autopilot: bool = False) -> Ramp:
+    """Where the rollout stands in its ramp.
+
+    To the autopilot a stage that takes a second person needs approval too; a person's step there waits as a proposal.
+    """
+    above = rollout.second_pair_above if by_autopilot else None
     return Ramp(
         state=cast("State", rollout.ramp_state),
         percent=rollout.percent,

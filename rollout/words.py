@@ -207,8 +207,11 @@ def verb_refused(*, why: str, verb: str, state: str) -> str:
     return text % {"state": ramp_state(state), "done": done}
 
 
-def step(code: str, *, here: str, following: str) -> str:
-    """The autopilot's answer in a sentence. ``code`` is ``rollout.autopilot``'s, the percentages are in words."""
+def step(code: str, *, here: str = "", following: str = "", have: int = 0, need: int = 0, earliest: str = "") -> str:
+    """The autopilot's answer in a sentence. ``code`` is ``rollout.autopilot``'s; percentages and moment are in words.
+
+    ``have`` of ``need`` are the requests or people that an arm has, where they are too few.
+    """
     return {
         "off": _("The rollout is off; a person starts it."),
         "harm": _("The candidate is proven to be worse than its margins allow: turn back."),
@@ -218,16 +221,22 @@ def step(code: str, *, here: str, following: str) -> str:
         "off_ramp": _("The percentage is above the ramp's last stage; a person decides."),
         "srm": _("People do not come to the arms as the percentage says: hold until the fault is found."),
         "no_traffic": _("There was no request for 24 hours: hold."),
-        "sample": _("This stage has not had enough requests yet."),
-        "people": _("This stage has not had enough people yet."),
-        "time": _("This stage has not lasted long enough yet."),
+        "sample": _("This stage has had %(have)s of %(need)s requests in each arm."),
+        "people": _("This stage has had %(have)s of %(need)s people in each arm."),
+        "time": _("This stage lasts until %(earliest)s at least."),
         "worse": _("The candidate is worse than the baseline, or a signal is outside its margin: hold."),
         "undecided": _("Not everything is proven yet."),
         "finished": _("Every criterion is met in the last stage: the ramp is completed."),
         "approval": _("Every criterion is met; %(following)s waits for approval."),
         "ready": _("Every criterion is met: go on from %(here)s to %(following)s."),
         "failed": _("The autopilot could not look at this rollout. Nothing was changed; see the log."),
-    }[code] % {"here": here, "following": following}
+    }[code] % {
+        "here": here,
+        "following": following,
+        "have": f"{have:,}",
+        "need": f"{need:,}",
+        "earliest": earliest,
+    }
 
 
 def verb(code: str) -> str:

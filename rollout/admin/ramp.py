@@ -1,5 +1,6 @@
 """The ramp's page: where it stands, what comes next, and the verbs as buttons. Thin: ``rollout.changes`` acts."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -8,13 +9,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from metrics.read_only import ModelAdmin
-from rollout import pilot, rights, words
-from rollout.changes import Actor, ChangeRefused, ChangeWaits, act, decide_proposal
-from rollout.models import Proposal, Rollout, Source
+from rollout import pilot, rights, services, words
+from rollout.changes import Actor, ChangeRefused, ChangeWaits, act, decide_proposal, revert
+from rollout.models import Proposal, Rollout, RolloutChange, Source
 from rollout.ramp import VERBS
 from rollout.schedule import Schedule, schedule
 
@@ -41,6 +42,8 @@ class RampPages(ModelAdmin):
             return self._show_ramp(request, rollout)
         if "proposal" in request.POST:
             return self._decide(request, rollout)
+        if "undo" in request.POST:
+            return self._undo(request, rollout)
         return self._take(request, rollout)
 
     def _take(self, request: HttpRequest, rollout: Rollout) -> HttpResponse:
@@ -68,6 +71,23 @@ class RampPages(ModelAdmin):
         else:
             self.log_change(request, rollout, [{"changed": {"name": "ramp", "object": verb}}])
             messages.success(request, _("Done: %(verb)s.") % {"verb": words.verb(verb)})
+        return HttpResponseRedirect(request.path)
+
+    def _undo(self, request: HttpRequest, rollout: Rollout) -> HttpResponse:
+        """Go back to before a line of this rollout's history."""
+        if not rights.may_change(request.user):
+            raise PermissionDenied
+        line = RolloutChange.objects.filter(rollout=rollout.name, pk=_number(request.POST["undo"])).first()
+        if line is None:
+            raise Http404(_("There is no such change."))
+        try:
+            revert(line.pk, actor=_actor(request), why=_("Back to before %(at)s") % {"at": _moment(line.changed_at)})
+        except ChangeWaits as waits:
+            messages.warning(request, waits.message)
+        except ChangeRefused as refused:
+            return self._show_ramp(request, rollout, error=refused.message, status=409)
+        else:
+            messages.success(request, _("It is as it was before that change."))
         return HttpResponseRedirect(request.path)
 
     def _decide(self, request: HttpRequest, rollout: Rollout) -> HttpResponse:
@@ -105,6 +125,7 @@ class RampPages(ModelAdmin):
             "may_approve": rights.may_approve(request.user),
             "me": _actor(request).name,
             "steps": pilot.steps(rollout.name),
+            "history": [(line, words.change_in_words(line.changes)) for line in services.history(rollout.name)],
             "has_change_permission": self.has_change_permission(request, rollout),
         }
         return TemplateResponse(request, "admin/rollout/rollout/ramp.html", context, status=status)
@@ -119,6 +140,10 @@ def _buttons(request: HttpRequest, found: Schedule) -> list[tuple[str, str, bool
 
 def _actor(request: HttpRequest) -> Actor:
     return Actor(name=request.user.get_username(), source=Source.ADMIN, user_id=request.user.pk)
+
+
+def _moment(at: datetime) -> str:
+    return formats.date_format(timezone.localtime(at), "DATETIME_FORMAT")
 
 
 def _number(text: str) -> int:

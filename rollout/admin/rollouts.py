@@ -195,9 +195,6 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
         """Saving may be refused at the very end, in ``save_related``: then the form is shown again, as typed."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except ChangeWaits as waits:
-            messages.warning(request, waits.message)
-            return HttpResponseRedirect(reverse("admin:rollout_rollout_ramp", args=[object_id]))
         except ChangeRefused as refused:
             request.refused = refused  # type: ignore[attr-defined]
             return super().changeform_view(request, object_id, form_url, extra_context)
@@ -218,12 +215,29 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
             ]
         made = {"actor": _actor(request), "why": form.cleaned_data["why"]}
         if change:
-            change_rollout(form.instance.name, changes, expected_version=form.cleaned_data["expected_version"], **made)
+            version = form.cleaned_data["expected_version"]
+            try:
+                change_rollout(form.instance.name, changes, expected_version=version, **made)
+            except ChangeWaits as waits:
+                # Not passed on: what waits is stored in this very transaction.
+                request.waits = waits  # type: ignore[attr-defined]
             return
         models = {field: form.cleaned_data[field] for field in ("baseline", "candidate")}
         if not changes["stages"]:
             del changes["stages"]
         form.instance.pk = create_rollout(form.cleaned_data["name"], changes=changes, **models, **made).pk
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        """Where a change waits for a second person, that is what is told."""
+        waits = getattr(request, "waits", None)
+        if waits is None:
+            return super().response_change(request, obj)
+        messages.warning(request, waits.message)
+        return HttpResponseRedirect(reverse("admin:rollout_rollout_ramp", args=[obj.pk]))
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Admin's own log names what was done, not what waits."""
+        return None if hasattr(request, "waits") else super().log_change(request, obj, message)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Only the form's: nothing was saved through the formsets."""

@@ -63,6 +63,8 @@ def _enter_environment() -> None:
     with mock.patch.object(Env, "read_env"):
         # Now, and not when pytest-django would: conftest files below may import models.
         django.setup()
+    # A test run's own workers inherit the rest, and must read settings of their own.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
     # The pages of a test come without collectstatic, straight from the apps' folders.
     settings.STORAGES = {
         **settings.STORAGES,

@@ -1,10 +1,9 @@
-"""Who is in: unit → bucket → arm.
+"""Who is in: unit → bucket.
 
 Knows arithmetic only: no Django, no clock, no dice, no storage. The same unit gets the same bucket in
 a page, a task, a shell and the API.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha1
 from typing import Literal
@@ -30,34 +29,3 @@ def bucket(*, rollout: str, salt: str, unit: str) -> float:
 def in_candidate(*, rollout: str, salt: str, unit: str, percent: Decimal) -> bool:
     """True iff the unit's bucket lies below ``percent`` (0 to 100): raising it only adds units."""
     return percent >= 100 or bucket(rollout=rollout, salt=salt, unit=unit) < percent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """Which arm a unit is in, and why."""
-
-    arm: ArmName
-    reason: Reason
-
-
-def assign(
-    *,
-    rollout: str,
-    salt: str,
-    unit: str,
-    percent: Decimal,
-    everyone: bool | None,
-    is_tester: bool,
-    asked_for_candidate: bool,
-) -> Assignment:
-    """The arm of one request. A stop wins over everything, an explicit wish over force and share."""
-    if everyone is False:
-        return Assignment(arm="baseline", reason="disabled")
-    if asked_for_candidate:
-        return Assignment(arm="candidate", reason="manual")
-    if everyone is True:
-        return Assignment(arm="candidate", reason="everyone")
-    if is_tester:
-        return Assignment(arm="candidate", reason="tester")
-    chosen = in_candidate(rollout=rollout, salt=salt, unit=unit, percent=percent)
-    return Assignment(arm="candidate" if chosen else "baseline", reason="percentage")

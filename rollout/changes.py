@@ -22,6 +22,7 @@ from rollout.defaults import RAMP, START_PERCENT
 from rollout.models import Evaluation, Proposal, Rollout, RolloutChange, Source
 from rollout.ramp import Verb
 from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict
+from rollout.sharing import Splits, lock_baseline, moved, splits_of
 from rollout.steering import STEERING, apply, as_changes, describe, parse_percent, ramp_of, refuse_unknown
 
 __all__ = [
@@ -77,11 +78,12 @@ def change_rollout(
     """Apply ``changes`` to a rollout, all or none, and add a line to its history.
 
     ``changes`` may hold: ``enabled`` (bool), ``forced`` (bool, everyone gets the candidate),
-    ``percent`` (see ``parse_percent``), ``superusers``, ``staff`` (bool), ``languages``, ``note`` (str),
-    the criteria fields, ``ramp_mode``, ``second_pair_above`` (a percentage or ``None``), ``users``, ``groups`` (whole
+    ``percent`` (see ``parse_percent``), ``priority`` (int, lower goes first), ``superusers``, ``staff`` (bool),
+    ``languages``, ``note`` (str), the criteria fields, ``ramp_mode``, ``second_pair_above`` (a percentage or ``None``), ``users``, ``groups`` (whole
     sets), ``stages`` (the whole ramp: dicts of percent, min_days, min_sample, min_people, needs_approval) and
     ``rerandomise`` (True: a new salt). A stop always wins: disabling ends a force. Steering an automatic ramp by hand
-    pauses it. Nothing to change leaves no line.
+    pauses it. Nothing to change leaves no line. Open rollouts of the same baseline whose expected split moves with it
+    begin a stretch and get a line too.
 
     Raises ChangeRefused, RolloutNotFound, VersionConflict; ChangeWaits where a second person must approve it first.
     """
@@ -201,11 +203,15 @@ def create_rollout(
         if key not in settings.CHAT_MODELS:
             raise ChangeRefused(_("There is no model of that key."), field=field)
     rollout = Rollout(name=name, baseline=baseline, candidate=candidate, version=0)
+    at = now or timezone.now()
     with transaction.atomic():
+        neighbours = lock_baseline(baseline)
+        splits = splits_of(neighbours)
         apply(rollout, {"stages": RAMP, **changes})
         start = {"baseline": baseline, "candidate": candidate, **describe(rollout)}
         diff = {field: [None, value] for field, value in start.items()}
-        _record(rollout, diff, actor=actor, why=why, at=now or timezone.now())
+        _shift(rollout, splits, [*neighbours, rollout], actor=actor, at=at)
+        _record(rollout, diff, actor=actor, why=why, at=at)
     return rollout
 
 
@@ -239,10 +245,11 @@ def _change(
 ) -> Rollout:
     at = now or timezone.now()
     with transaction.atomic():
-        rollout = get_rollout(name, Rollout.objects.select_for_update())
+        neighbours = lock_baseline(get_rollout(name).baseline)
+        rollout = next(row for row in neighbours if row.name == name)
         if expected_version is not None and rollout.version != expected_version:
             raise VersionConflict(changed_since(name, expected_version))
-        version, before = rollout.version, describe(rollout)
+        version, before, splits = rollout.version, describe(rollout), splits_of(neighbours)
         changes = plan(rollout)
         with transaction.atomic():
             apply(rollout, changes)
@@ -252,6 +259,9 @@ def _change(
             if waits or not diff:
                 transaction.set_rollback(True)
             else:
+                shift = _shift(rollout, splits, neighbours, actor=actor, at=at)
+                if not set(STEERING) & diff.keys():
+                    diff |= shift
                 _advance(rollout, diff)
                 _record(rollout, diff, actor=actor, why=why, evidence=evidence, approved_by=approved_by, at=at)
         proposal = _propose(name, diff, version, actor=actor, why=why, at=at) if waits else None
@@ -303,12 +313,29 @@ def _propose(
 def _advance(rollout: Rollout, diff: Mapping[str, Sequence[Any]]) -> None:
     """Another share begins a stretch; a start, or people dealt anew, begins a run, where older figures don't count."""
     starts = diff.get("enabled") == [False, True] or diff.get("ramp_state") == ["completed", "running"]
-    if not starts and not set(STEERING) & diff.keys():
+    if not starts and not {*STEERING, "split"} & diff.keys():
         return
     rollout.stretch += 1
     if "salt" in diff or starts:
         rollout.run += 1
     rollout.save(update_fields=["run", "stretch"])
+
+
+def _shift(
+    rollout: Rollout, before: Splits, neighbours: Sequence[Rollout], *, actor: Actor, at: datetime
+) -> dict[str, list[str]]:
+    """What a change of ``rollout`` does to the expected splits: other ones begin a stretch and get a line of history;
+    its own move is given back, as that line would have it.
+    """
+    splits = moved(before, splits_of(neighbours))
+    own = splits.pop(rollout.name, None)
+    why = _("Follows from a change of %(rollout)s.") % {"rollout": rollout.name}
+    for neighbour in neighbours:
+        if neighbour.name in splits:
+            diff = {"split": splits[neighbour.name]}
+            _advance(neighbour, diff)
+            _record(neighbour, diff, actor=actor, why=why, at=at)
+    return {} if own is None else {"split": own}
 
 
 def _record(

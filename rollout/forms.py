@@ -15,6 +15,7 @@ from rollout.models import CRITERIA, RampMode, RampState, Rollout
 STATES = {"percentage": None, "forced": True, "off": False}
 PLAIN = (
     "percent",
+    "priority",
     "superusers",
     "staff",
     "languages",

@@ -11,6 +11,7 @@ from decimal import Decimal
 from metrics.health import Health
 from rollout import words
 from rollout.decisions import Criterion, Decision
+from rollout.layers import Share
 from rollout.models import Rollout, Stage
 
 
@@ -18,7 +19,8 @@ from rollout.models import Rollout, Stage
 class Status:
     """How a rollout stands at ``now``: ``health`` over the last ``hours``, ``decision`` over its whole run.
 
-    ``standing_since`` is when it got its present state and percentage; ``saved_ever_usd`` what was saved over all time.
+    ``standing_since`` is when it got its present state and percentage; ``shares`` are those of all open rollouts of its
+    baseline, in order; ``saved_ever_usd`` is what was saved over all time.
     """
 
     rollout: Rollout
@@ -26,6 +28,7 @@ class Status:
     hours: int
     now: datetime
     standing_since: datetime
+    shares: Sequence[Share]
     health: Health
     saved_ever_usd: Decimal | None
     decision: Decision
@@ -51,10 +54,14 @@ class Status:
     @property
     def affected(self) -> str:
         """How many get the candidate now, testers left out. Clients read it as it is: not translated."""
-        percent = (
-            self.rollout.percent if self.rollout.everyone is None else Decimal(100 if self.rollout.everyone else 0)
-        )
+        own = self.share
+        percent = Decimal(0) if own is None else own.candidate.quantize(Decimal("0.01"))
         return f"~{percent.normalize():f}% of {self.rollout.baseline} users"
+
+    @property
+    def share(self) -> Share | None:
+        """What it gets of all people; ``None`` while it is off."""
+        return next((share for share in self.shares if share.rollout == self.rollout.name), None)
 
     @property
     def latency_improvement(self) -> float | None:

@@ -21,6 +21,7 @@ from rollout.refusals import ChangeRefused
 
 # Fields that are written as given; the rest have a meaning of their own, below.
 _PLAIN = (
+    "priority",
     "superusers",
     "staff",
     "languages",
@@ -196,9 +197,9 @@ def _save(rollout: Rollout) -> None:
         with transaction.atomic():
             rollout.save()
     except IntegrityError as error:
-        # Two changes that are each fine, at the same moment: the database refuses the later one.
+        # Two of one name made at the same moment: the database refuses the later one.
         raise ChangeRefused(
-            _("Another rollout of the same name or baseline model was opened at this moment."), code="conflict"
+            _("Another rollout of the same name was made at this moment."), field="name", code="conflict"
         ) from error
 
 

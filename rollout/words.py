@@ -167,6 +167,22 @@ def reason_in_words(reason: str) -> str:
     }.get(reason, reason)
 
 
+def assignment_in_words(reason: str, *, arm: str, counts_for: str) -> str:
+    """Why a unit would go where it goes; ``counts_for`` is the rollout that its request counts for."""
+    if reason == "percentage":
+        return {
+            "candidate": _("The bucket lies below the percentage."),
+            "baseline": _("The bucket does not lie below the percentage."),
+        }[arm]
+    return {
+        "everyone": _("The rollout is forced: everyone gets the candidate."),
+        "tester": _("This is one of the testers."),
+        "disabled": _("The rollout is off."),
+        "other_rollout": _("Another rollout, %(other)s, gives its candidate."),
+        "other_control": _("The bucket does not lie below the percentage; this is a control of another rollout, %(other)s."),
+    }[reason] % {"other": counts_for}
+
+
 def state(everyone: bool | None) -> str:
     """waffle's tri-state as staff know it."""
     return {None: _("On, by percentage"), True: _("Forced for everyone"), False: _("Off")}[everyone]
@@ -259,6 +275,8 @@ def change_in_words(changes: Mapping[str, Sequence[Any]]) -> list[tuple[str, str
         "enabled": _("Enabled"),
         "forced": _("Forced for everyone"),
         "percent": _("Percentage"),
+        "split": _("Expected split"),
+        "priority": _("Priority"),
         "superusers": _("Superusers test"),
         "staff": _("Staff test"),
         "languages": _("Languages that test"),
@@ -294,7 +312,7 @@ def _value(field: str, value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    if field == "percent":
+    if field in ("percent", "split"):
         return percentage(value)
     if field == "ramp_state":
         return ramp_state(value)

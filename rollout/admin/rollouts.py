@@ -147,7 +147,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Who may only look sees no fields that serve a change."""
         may_change = obj is None or self.has_change_permission(request, obj)
-        steering: tuple[str, ...] = ("state", "percent")
+        steering: tuple[str, ...] = ("state", "percent", "priority")
         if may_change:
             runs_itself = obj is not None and obj.ramp_mode == RampMode.AUTOMATIC
             steering += (*(["pause_ramp"] if runs_itself else []), "why", "expected_version")

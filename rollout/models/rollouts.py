@@ -11,8 +11,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from waffle.models import AbstractUserFlag
 
-from rollout.bucketing import in_candidate
-
 
 def new_salt() -> str:
     """A fresh random salt, 16 hex digits."""
@@ -81,6 +79,14 @@ class Rollout(AbstractUserFlag):
         blank=True,
         editable=False,
         help_text=_("Fixes who is in at which percentage. Changing it assigns everyone anew."),
+    )
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        default=100,
+        help_text=_(
+            "Among rollouts that are on for the same baseline model, lower goes first: it takes its percentage of people, "
+            "the next takes its own of the rest."
+        ),
     )
     version = models.PositiveIntegerField(_("version"), default=1, editable=False)
     run = models.PositiveIntegerField(
@@ -200,12 +206,6 @@ class Rollout(AbstractUserFlag):
             ("stop_rollout", _("Can stop rollouts")),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["baseline"],
-                condition=models.Q(everyone__isnull=True) | models.Q(everyone=True),
-                name="one_open_rollout_per_baseline",
-                violation_error_message=_("Another rollout of the same baseline model is on. Disable it first."),
-            ),
             models.CheckConstraint(
                 condition=models.Q(percent__gte=0) & models.Q(percent__lte=100),
                 name="percent_from_0_to_100",
@@ -234,19 +234,27 @@ class Rollout(AbstractUserFlag):
         """The candidate's key while everyone gets it."""
         return self.candidate if self.everyone is True else None
 
-    def is_active_for_user(self, user: Any) -> bool:
-        """waffle's question, answered by the bucket: is this person in the candidate arm?"""
-        if self.everyone is not None:
-            return self.everyone
-        if not user.is_authenticated:
-            return False
-        if super().is_active_for_user(user):
-            return True
-        return in_candidate(rollout=self.name, salt=self.salt, unit=user.unit, percent=self.percent)
+    def is_active_for_user(self, user: Any, language: str = "") -> bool:
+        """waffle's question, answered by the route of this person's requests: is it this rollout's candidate?
+
+        Somebody without a row has no unit yet: no percentage decides for them, on or off.
+        """
+        # Routes are made of these rows.
+        from rollout.routing import route
+
+        known = user.is_authenticated
+        found = route(
+            requested_model=self.baseline,
+            unit=user.unit if known else "",
+            user=user if known else None,
+            language=language,
+        )
+        is_ours = found.rollout == self.name and found.arm == "candidate"
+        return is_ours and (known or found.reason != "percentage")
 
     def is_active(self, request: HttpRequest, read_only: bool = False) -> bool:
         """waffle's entry point. No cookie, query string or dice takes part."""
-        return self.is_active_for_user(request.user)
+        return self.is_active_for_user(request.user, getattr(request, "LANGUAGE_CODE", ""))
 
 
 class Stage(models.Model):

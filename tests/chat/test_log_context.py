@@ -128,7 +128,7 @@ def test_each_line_of_an_answer_over_http_says_which_call_it_is_about(visitor: h
     read_events(visitor, reply)
 
     call = ModelCall.objects.get(answer_id=reply)
-    about = [line for line in lines.read() if line["logger"].startswith(("chat.", "rollout.services"))]
+    about = [line for line in lines.read() if line["logger"].startswith(("chat.", "rollout.routing"))]
     assert [line["message"] for line in about] == [
         "Model routing: chat-model → gemini-flash-lite",
         "Call ended: ok by gemini-flash-lite",

@@ -64,6 +64,7 @@ def filled(**changes: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "state": "percentage",
         "percent": current.percent,
+        "priority": current.priority,
         "why": "",
         "expected_version": current.version,
         "languages": current.languages,

@@ -11,7 +11,7 @@ from rollout.changes import change_rollout
 from rollout.models import Rollout, RolloutChange
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
-from tests.rollout.factories import ADA, RolloutFactory
+from tests.rollout.factories import ADA
 from tests.rollout.steps import ADD, LIST, NAME, filled, page, rollout, saved, stage_fields, state, text_of
 
 pytestmark = pytest.mark.django_db
@@ -141,15 +141,12 @@ def test_a_page_that_names_no_version_is_not_saved(admin):
 
 
 def test_a_refusal_at_the_very_end_is_an_error_on_the_form(admin):
-    change_rollout(NAME, {"enabled": False}, actor=ADA)
-    RolloutFactory(name="rival", baseline="chat-model", candidate="chat-model-reasoning")
-
-    answer = admin.post(page(), filled(percent=35, why="mine"))
+    answer = admin.post(page(), filled(percent=35, why="mine", **{"stages-1-percent": "5"}))
 
     assert answer.status_code == 200
-    assert "Another rollout of the same baseline model is on. Disable it first." in text_of(answer)
+    assert "Each stage must have a higher percentage than the one before." in text_of(answer)
     assert 'name="why" value="mine"' in answer.content.decode()
-    assert (state()["enabled"], state()["percent"]) == (False, "5.00")
+    assert state()["percent"] == "5.00"
 
 
 def test_the_history_is_on_the_page_and_behind_its_button(admin):
@@ -217,7 +214,7 @@ def test_a_new_rollout_can_have_a_ramp_of_its_own(admin):
         ({"baseline": "no-such-model"}, "baseline"),
         ({"candidate": ""}, "candidate"),
         ({"candidate": "chat-model"}, "__all__"),
-        ({"state": "percentage"}, "__all__"),
+        ({"priority": "-1"}, "priority"),
     ],
 )
 def test_a_new_rollout_that_makes_no_sense_is_shown_with_its_error(admin, changes, field):

@@ -50,11 +50,11 @@ def test_enable_and_reset_do_what_they_say(admin):
 
 def test_what_cannot_be_enabled_is_told_and_the_rest_is_done(admin):
     change_rollout(NAME, {"enabled": False}, actor=ADA)
-    rival = RolloutFactory(name="rival", baseline="chat-model", candidate="chat-model-reasoning", everyone=False)
+    rival = RolloutFactory(name="rival", everyone=False, min_sample=0)
 
     told = text_of(act(admin, "enable", rollout(), rival))
 
-    assert "“rival”: Another rollout of the same baseline model is on." in told
+    assert "“rival”: Ensure this value is greater than or equal to 1." in told
     assert "1 rollout was changed." in told
     assert (rollout().is_on, rollout("rival").is_on) == (True, False)
 

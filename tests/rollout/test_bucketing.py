@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.bucketing import assign, bucket, in_candidate
+from rollout.bucketing import bucket, in_candidate
 
 # Each bucket from sha1sum(1) and bc(1); the first three are LaunchDarkly's own published test cases.
 CASES = json.loads((Path(__file__).parent / "bucketing_cases.json").read_text())
@@ -74,36 +74,3 @@ def test_another_rollout_and_another_salt_choose_independently(rollout, salt):
             expected = mine * other / total
             chi_square += (seen - expected) ** 2 / expected
     assert chi_square < 10.83
-
-
-def decided(**changes: object) -> tuple[str, str]:
-    """The assignment of a unit whose bucket is 60.1, with one thing changed."""
-    facts: dict[str, object] = {
-        "rollout": "gemini-flash-lite",
-        "salt": "0123456789abcdef",
-        "unit": f"{1:032x}",
-        "percent": Decimal(0),
-        "everyone": None,
-        "is_tester": False,
-        "asked_for_candidate": False,
-    }
-    result = assign(**{**facts, **changes})  # type: ignore[arg-type]
-    return result.arm, result.reason
-
-
-def test_each_reason_has_its_cause():
-    assert decided() == ("baseline", "percentage")
-    assert decided(percent=Decimal(61)) == ("candidate", "percentage")
-    assert decided(is_tester=True) == ("candidate", "tester")
-    assert decided(everyone=True) == ("candidate", "everyone")
-    assert decided(asked_for_candidate=True) == ("candidate", "manual")
-    assert decided(everyone=False) == ("baseline", "disabled")
-
-
-def test_a_stop_wins_over_everything_and_a_wish_over_force_and_share():
-    every_pull = {"is_tester": True, "asked_for_candidate": True, "percent": Decimal(100)}
-
-    assert decided(everyone=False, **every_pull) == ("baseline", "disabled")
-    assert decided(everyone=True, **every_pull) == ("candidate", "manual")
-    assert decided(everyone=True, is_tester=True) == ("candidate", "everyone")
-    assert decided(is_tester=True, percent=Decimal(100)) == ("candidate", "tester")

@@ -11,7 +11,7 @@ from rollout.defaults import RAMP
 from rollout.models import Rollout, RolloutChange
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
-from tests.rollout.factories import ADA, RolloutFactory
+from tests.rollout.factories import ADA
 from tests.rollout.steps import NAME, state
 
 
@@ -208,45 +208,6 @@ def test_assigning_everyone_anew_is_recorded():
 def test_a_rollout_that_there_is_not_cannot_be_changed():
     with pytest.raises(RolloutNotFound):
         change_rollout("nobody", {"percent": 5}, actor=ADA)
-
-
-@pytest.mark.django_db
-def test_two_rollouts_of_one_baseline_are_not_open_at_once():
-    RolloutFactory(name="rival", baseline="chat-model", candidate="chat-model-reasoning", everyone=False)
-
-    with pytest.raises(ChangeRefused, match="Another rollout of the same baseline model is on"):
-        change_rollout("rival", {"enabled": True}, actor=ADA)
-
-    change({"enabled": False})
-    assert change_rollout("rival", {"enabled": True}, actor=ADA).is_on
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_rollouts_of_one_baseline_opened_at_the_same_moment_one_is_refused():
-    for name in ("one", "two"):
-        RolloutFactory(name=name, baseline="chat-model-reasoning", everyone=False)
-    start, ended = threading.Barrier(2), []
-
-    def open_rollout(name: str) -> None:
-        start.wait()
-        try:
-            change_rollout(name, {"enabled": True}, actor=ADA)
-        except ChangeRefused as refused:
-            ended.append(refused.message)
-        else:
-            ended.append("opened")
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=open_rollout, args=(name,)) for name in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(ended) == 2
-    assert ended.count("opened") == 1
-    assert [rollout.is_on for rollout in Rollout.objects.filter(name__in=["one", "two"])].count(True) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -41,7 +41,7 @@ def test_a_new_rollout_has_the_usual_ramp_and_a_first_line_of_history():
         ({"baseline": "no-such-model"}, "baseline"),
         ({"candidate": "no-such-model"}, "candidate"),
         ({"candidate": "chat-model-reasoning"}, ""),
-        ({"baseline": "chat-model", "enabled": True}, ""),
+        ({"priority": -1}, "priority"),
     ],
 )
 def test_a_rollout_that_makes_no_sense_is_not_made(changes, field):

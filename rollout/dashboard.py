@@ -135,7 +135,7 @@ def fingerprint(name: str, *, now: datetime) -> str:
     rollout = get_rollout(name)
     decided = Evaluation.objects.filter(rollout=name).values_list("pk", flat=True).first()
     minute = now.replace(second=0, microsecond=0)
-    return f"{minute.timestamp():.0f}-{rollout.version}-{decided}-{reading.changed_at()}"
+    return f"{minute.timestamp():.0f}-{rollout.version}.{rollout.stretch}-{decided}-{reading.changed_at()}"
 
 
 def _charts(current: Status, chosen: Range, changes: Sequence[RolloutChange], now: datetime) -> list[Chart]:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from rollout import words
+from rollout import services, words
 from rollout.changes import ChangeRefused, VersionConflict, changed_since
 from rollout.models import CRITERIA, RampMode, RampState, Rollout
 
@@ -47,6 +47,20 @@ class StageFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         super().add_fields(form, index)
         for field in form.fields.values():
             field.widget.attrs["aria-label"] = field.label
+
+
+class ExplainForm(forms.Form):
+    """Whom to explain: ``person`` becomes a unit and its account (see ``services.find_unit``)."""
+
+    person = forms.CharField(label=_("User name or unit"), max_length=150)
+    language = forms.CharField(label=_("Browser's language (optional)"), max_length=20, required=False)
+
+    def clean_person(self) -> tuple[str, Any]:
+        """The unit, and whose it is."""
+        try:
+            return services.find_unit(self.cleaned_data["person"])
+        except services.UnitRefused as refused:
+            raise forms.ValidationError(str(refused)) from refused
 
 
 class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -43,11 +43,12 @@ class Assignment:
 class Share:
     """What an open rollout gets, in percent: ``candidate`` and ``control`` of all people, ``split`` of its own.
 
-    ``split`` is the part of the people who count for it that gets its candidate, to 0.01, and 0 or 100 only where
+    ``percent`` is what it takes of those whom none before it took, 100 while forced. ``split`` is the part of the people who count for it that gets its candidate, to 0.01, and 0 or 100 only where
     that is exact.
     """
 
     rollout: str
+    percent: Decimal
     candidate: Decimal
     control: Decimal
     split: Decimal
@@ -100,6 +101,7 @@ def shares(layers: Iterable[Layer]) -> list[Share]:
         found.append(
             Share(
                 rollout=layer.rollout,
+                percent=100 * layer.share,
                 candidate=100 * reach * layer.share,
                 control=100 * control,
                 split=_split(layer.share, after=_product(opened[place + 1 :]), n=len(opened)),

@@ -143,10 +143,13 @@ def account_of(unit: str) -> Any:
 
 
 def find_unit(text: str) -> tuple[str, Any]:
-    """The unit that a person means, by a unit's id or an account's name, with its account (``None`` for nobody's)."""
+    """The unit that a person means, by a unit's id or an account's name, with its account (``None`` for nobody's).
+
+    Raises UnitRefused for what is neither.
+    """
     accounts: Any = get_user_model().objects
     account = account_of(text) or accounts.filter(username__iexact=text).first()
-    return (text, None) if account is None else (account.unit, account)
+    return (parse_unit(text), None) if account is None else (account.unit, account)
 
 
 def log_route(route: Route, *, unit: str, call_id: object) -> None:

@@ -18,6 +18,7 @@ from rollout.changes import ChangeRefused, parse_percent
 from rollout.criteria import PerArm
 from rollout.decisions import Criterion
 from rollout.models import Stage
+from rollout.routing_serializers import ShareSerializer
 from rollout.status import Status
 from rollout.words import criterion_in_words, criterion_title
 
@@ -245,6 +246,7 @@ class StatusSerializer(serializers.Serializer[Status]):
             ),
         },
     )
+    shares = ShareSerializer(many=True, help_text="Of all open rollouts of this baseline, in the order they are asked.")
     costUnknown = _part(
         "CostUnknown",
         {

@@ -34,6 +34,15 @@ def percentile_rows(document: Document) -> list[Row]:
     ]
 
 
+def share_rows(document: Document) -> list[tuple[str, str, str, str, str]]:
+    """What each open rollout of the baseline gets: name, percentage, its candidate's and its controls' share of all
+    people, expected split. Nothing while there is one alone.
+    """
+    shares = document["shares"] if len(document["shares"]) > 1 else []
+    keys = ("percentage", "candidatePercentage", "controlPercentage", "splitPercentage")
+    return [(share["rollout"], *(percent(share[key]) for key in keys)) for share in shares]  # type: ignore[misc]
+
+
 def rating_rows(document: Document) -> list[Row]:
     """How many ratings of each number of stars: label, the candidate's, the baseline's."""
     candidate, baseline = (document["arms"][arm]["ratingsByStar"] for arm in ("candidate", "baseline"))

@@ -13,7 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from metrics.failures import outcome_in_words
+from rollout import words
 from rollout.models import Verdict
+from rollout.routing import Explanation
 from rollout.status import Status
 from rollout.words import percentage, reason_in_words
 
@@ -196,6 +198,48 @@ def _configuration(document: Document) -> list[str]:
         (_("Forced"), config["forceModel"] or _("no")),
         (_("Affected"), config["estimatedUsersAffected"]),
     )
+    return labelled([*rows, *_expected_split(document)])
+
+
+def _expected_split(document: Document) -> list[tuple[str, str]]:
+    """Where other rollouts of the baseline make it differ from the percentage."""
+    if len(document["shares"]) < 2:
+        return []
+    return [
+        (
+            _("Expected split"),
+            _("%(split)s of its people, beside %(others)s")
+            % {
+                "split": percent(share["splitPercentage"]),
+                "others": ", ".join(
+                    other["rollout"] for other in document["shares"] if other["rollout"] != document["rollout"]
+                ),
+            },
+        )
+        for share in document["shares"]
+        if share["rollout"] == document["rollout"]
+    ]
+
+
+def explanation(found: Explanation) -> str:
+    """Which arm a unit would get in a rollout, and why."""
+    return "\n".join(
+        labelled(
+            [
+                (_("Unit"), found.unit),
+                (_("Arm"), words.arm(found.arm)),
+                (_("Model"), found.model),
+                (_("Why"), f"{found.reason_in_words} ({found.reason})"),
+                (_("Bucket"), f"{found.bucket:.4f}"),
+                (_("Percentage"), percentage(found.percent)),
+                (_("Counts for"), found.rollout),
+            ]
+        )
+    )
+
+
+def labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Labels and what they say, all of it to the left."""
     width = max(len(label) for label, _value in rows)
     return [f"{label.ljust(width)}   {value}" for label, value in rows]
 

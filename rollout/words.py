@@ -183,6 +183,11 @@ def assignment_in_words(reason: str, *, arm: str, counts_for: str) -> str:
     }[reason] % {"other": counts_for}
 
 
+def arm(name: str) -> str:
+    """An arm as staff know it; "" is another rollout's business."""
+    return {"candidate": _("Candidate"), "baseline": _("Baseline"), "": _("Neither: another rollout's")}[name]
+
+
 def state(everyone: bool | None) -> str:
     """waffle's tri-state as staff know it."""
     return {None: _("On, by percentage"), True: _("Forced for everyone"), False: _("Off")}[everyone]

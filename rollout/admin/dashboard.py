@@ -15,8 +15,9 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from metrics.read_only import ModelAdmin
-from rollout import tables, text, words
+from rollout import services, tables, text, words
 from rollout.dashboard import DEFAULT_RANGE, RANGES, Range, dashboard, fingerprint
+from rollout.forms import ExplainForm
 from rollout.glossary import glossary
 from rollout.models import Rollout, Verdict
 
@@ -37,7 +38,7 @@ class DashboardPages(ModelAdmin):
     def dashboard_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The whole page."""
         rollout, chosen = self._asked_for(request, object_id)
-        return self._render(request, "dashboard.html", rollout, chosen)
+        return self._render(request, "dashboard.html", rollout, chosen, **_explained(request, rollout))
 
     def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The part of the page that changes; 304 while it has not."""
@@ -68,13 +69,16 @@ class DashboardPages(ModelAdmin):
             raise Http404(_("There is no such range. Known are: %(known)s.") % {"known": ", ".join(RANGES)})
         return rollout, chosen
 
-    def _render(self, request: HttpRequest, template: str, rollout: Rollout, chosen: Range) -> HttpResponse:
+    def _render(
+        self, request: HttpRequest, template: str, rollout: Rollout, chosen: Range, **more: Any
+    ) -> HttpResponse:
         # Taken before the figures are read: what comes in between is fetched the next time.
         etag = _etag(rollout, chosen)
         shown = dashboard(rollout.name, chosen, now=timezone.now())
         document = shown.document
         context = {
             **self._page(request, rollout.name),
+            **more,
             "original": rollout,
             "ranges": RANGES.values(),
             "chosen": chosen,
@@ -92,6 +96,7 @@ class DashboardPages(ModelAdmin):
             "rating_rows": tables.rating_rows(document),
             "rating_reason_rows": tables.rating_reason_rows(document),
             "split": text.split_in_words(document),
+            "share_rows": tables.share_rows(document),
             "history": [(change, words.change_in_words(change.changes)) for change in shown.changes],
             "charts_json": [chart.to_json() for chart in shown.charts if not chart.is_empty],
             "days_in_utc": chosen.grain.length.days and timezone.get_current_timezone() != UTC,
@@ -105,6 +110,22 @@ class DashboardPages(ModelAdmin):
             "opts": self.opts,
             "has_change_permission": self.has_change_permission(request),
         }
+
+
+def _explained(request: HttpRequest, rollout: Rollout) -> dict[str, Any]:
+    """The form that asks which arm a person would get, and the answer where it was asked."""
+    asked = ExplainForm(request.GET if "person" in request.GET else None)
+    if not asked.is_valid():
+        return {"asked": asked}
+    unit, account = asked.cleaned_data["person"]
+    found = services.explain(rollout.name, unit, user=account, language=asked.cleaned_data["language"])
+    return {
+        "asked": asked,
+        "account": account,
+        "explanation": found,
+        "explanation_arm": words.arm(found.arm),
+        "explanation_percent": words.percentage(found.percent),
+    }
 
 
 def _etag(rollout: Rollout, chosen: Range) -> str:

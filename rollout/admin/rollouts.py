@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from rollout import rights, services, text, words
+from rollout import rights, services, tables, text, words
 from rollout.admin.checklist import ChecklistPages
 from rollout.admin.dashboard import DashboardPages
 from rollout.admin.ramp import RampPages
@@ -271,5 +271,6 @@ def _beside(name: str) -> dict[str, Any]:
         "arm_rows": text.arm_rows(document),
         "cost_rows": text.cost_rows(document),
         "split": text.split_in_words(document),
+        "share_rows": tables.share_rows(document),
         "history": [(change, words.change_in_words(change.changes)) for change in services.history(name)],
     }

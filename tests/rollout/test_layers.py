@@ -48,9 +48,9 @@ def chi_square(table: list[list[int]]) -> float:
 
 def test_three_rollouts_share_everybody():
     assert shares(THREE) == [
-        Share(rollout="first", candidate=Decimal(20), control=Decimal(28) / 3, split=Decimal("68.18")),
-        Share(rollout="second", candidate=Decimal(24), control=Decimal(28) / 3, split=Decimal("72.00")),
-        Share(rollout="third", candidate=Decimal(28), control=Decimal(28) / 3, split=Decimal("75.00")),
+        Share(rollout="first", percent=Decimal(20), candidate=Decimal(20), control=Decimal(28) / 3, split=Decimal("68.18")),
+        Share(rollout="second", percent=Decimal(30), candidate=Decimal(24), control=Decimal(28) / 3, split=Decimal("72.00")),
+        Share(rollout="third", percent=Decimal(50), candidate=Decimal(28), control=Decimal(28) / 3, split=Decimal("75.00")),
     ]
 
 

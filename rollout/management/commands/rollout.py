@@ -19,6 +19,7 @@ from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, get_rol
 from rollout.models import Report, Source
 from rollout.report_text import report_text, trend
 from rollout.reports import ReportNotFound, find_report, parse_day
+from rollout.routing_serializers import ExplanationSerializer
 from rollout.serializers import StatusSerializer
 from rollout.status import Status
 
@@ -30,7 +31,9 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "force-gemini": {"forced": True},
     "reset": dict(RESET),
 }
-_ACTIONS = ("status", "report", *_CHANGES, "schedule", "help")
+_ACTIONS = ("status", "report", *_CHANGES, "schedule", "explain", "help")
+# What has to follow an action.
+_OPERANDS = ("set-traffic", "explain")
 
 
 def _epilog() -> str:
@@ -44,6 +47,7 @@ def _epilog() -> str:
   force-gemini    give the candidate to everyone
   reset           on, at 5 %, nothing forced
   schedule        the ramp by week, and where the rollout stands
+  explain UNIT    which arm a person would get, by unit or user name, and why
   help            this text
 
 examples:
@@ -79,11 +83,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """One action, and options that may stand before or after it."""
         parser.add_argument("action", nargs="?", default="help", choices=_ACTIONS, metavar="action")
-        parser.add_argument("number", nargs="?", metavar="N", help=_("The percentage, for set-traffic."))
+        parser.add_argument(
+            "operand", nargs="?", metavar="N|UNIT", help=_("The percentage, for set-traffic; the person, for explain.")
+        )
         parser.add_argument("--rollout", default=settings.DEFAULT_ROLLOUT, metavar="NAME", help=_("Which rollout."))
         parser.add_argument("--hours", default="24", help=_("The window of the figures, 1 to 720."))
         parser.add_argument("--week", metavar="DATE", help=_("With report: the weekly report that has this day in it."))
         parser.add_argument("--day", metavar="DATE", help=_("With report: the daily report of this day."))
+        parser.add_argument("--language", default="", help=_("With explain: the language of the person's browser."))
         parser.add_argument("--json", action="store_true", help=_("Print the API's document instead of text."))
         parser.add_argument("--reason", default="", metavar="TEXT", help=_("Why, for the history of changes."))
 
@@ -98,15 +105,19 @@ class Command(BaseCommand):
         if not (options["force_color"] or self.stdout.isatty()):
             self.style = no_style()
         action = options["action"]
-        if (options["number"] is not None) != (action == "set-traffic"):
-            raise CommandError(_("A percentage goes with set-traffic, and with nothing else: set-traffic 15"))
+        if (options["operand"] is not None) != (action in _OPERANDS):
+            raise CommandError(
+                _("A unit or user name goes with explain: explain ada")
+                if action == "explain"
+                else _("A percentage goes with set-traffic, and with nothing else: set-traffic 15")
+            )
         if options["json"] and action in ("schedule", "help"):
-            raise CommandError(_("--json goes with status, report and changes."))
+            raise CommandError(_("--json goes with status, report, explain and changes."))
         if (options["week"] or options["day"]) and (action != "report" or (options["week"] and options["day"])):
             raise CommandError(_("--week or --day goes with report: rollout report --week 2026-11-16"))
         try:
             self._act(action, options)
-        except (ChangeRefused, ReportNotFound, services.WindowRefused) as refused:
+        except (ChangeRefused, ReportNotFound, services.WindowRefused, services.UnitRefused) as refused:
             raise CommandError(str(refused)) from refused
         except UnicodeEncodeError as error:
             raise CommandError(_("That is not UTF-8 text.")) from error
@@ -121,9 +132,12 @@ class Command(BaseCommand):
         if action == "help":
             self.stdout.write(self.create_parser("manage.py", "rollout").format_help())
             return
+        if action == "explain":
+            self._explain(options)
+            return
         name, hours = options["rollout"], services.parse_hours(options["hours"])
         if action in _CHANGES:
-            changes = {"percent": parse_percent(options["number"])} if action == "set-traffic" else _CHANGES[action]
+            changes = {"percent": parse_percent(options["operand"])} if action == "set-traffic" else _CHANGES[action]
             changed = self._change(name, changes, options["reason"])
         if options["week"] or options["day"]:
             self._show_report(name, options)
@@ -143,6 +157,14 @@ class Command(BaseCommand):
         else:
             series = services.trend(name, hours=hours, now=now)
             self.stdout.write(text.report(document, trend(series), self.style))
+
+    def _explain(self, options: dict[str, Any]) -> None:
+        unit, user = services.find_unit(options["operand"])
+        found = services.explain(options["rollout"], unit, user=user, language=options["language"])
+        if options["json"]:
+            self.stdout.write(json.dumps(ExplanationSerializer(found).data, indent=2, ensure_ascii=False))
+        else:
+            self.stdout.write(text.explanation(found))
 
     def _show_report(self, name: str, options: dict[str, Any]) -> None:
         kind = Report.Kind.WEEKLY if options["week"] else Report.Kind.DAILY

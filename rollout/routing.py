@@ -103,9 +103,13 @@ def explain(name: str, unit: str, *, user: Any = None, language: str = "") -> Ex
 
     ``user`` is the account behind the unit where there is one (see ``account_of``).
     """
-    rollout = get_rollout(name)
+    return explanation_of(get_rollout(name), unit, user=user, language=language)
+
+
+def explanation_of(rollout: Rollout, unit: str, *, user: Any = None, language: str = "") -> Explanation:
+    """The same, of a rollout that was read already."""
     found = route(requested_model=rollout.baseline, unit=unit, user=user, language=language)
-    is_ours = found.rollout == name
+    is_ours = found.rollout == rollout.name
     reason: str = found.reason
     if not rollout.is_on:
         reason = "disabled"
@@ -117,7 +121,7 @@ def explain(name: str, unit: str, *, user: Any = None, language: str = "") -> Ex
         model=found.assigned_model,
         reason=reason,
         reason_in_words=words.assignment_in_words(reason, arm=found.arm, counts_for=found.rollout),
-        bucket=round(bucket(rollout=name, salt=rollout.salt, unit=unit), 4),
+        bucket=round(bucket(rollout=rollout.name, salt=rollout.salt, unit=unit), 4),
         percent=rollout.percent,
         rollout=found.rollout,
     )

@@ -4,6 +4,7 @@ from django.urls import path
 
 from rollout.api import StatusView
 from rollout.api_reports import ReportsView, ReportView
+from rollout.ofrep import FlagsView, FlagView
 
 urlpatterns = [
     path("api/gemini-rollout-status", StatusView.as_view(), name="rollout-status"),
@@ -11,4 +12,6 @@ urlpatterns = [
     path("api/gemini-rollout-status/", StatusView.as_view(schema=None)),
     path("api/v1/rollouts/<str:name>/reports", ReportsView.as_view(), name="reports"),
     path("api/v1/rollouts/<str:name>/reports/<str:kind>/<str:day>", ReportView.as_view(), name="report"),
+    path("ofrep/v1/evaluate/flags", FlagsView.as_view(), name="ofrep-flags"),
+    path("ofrep/v1/evaluate/flags/<str:key>", FlagView.as_view(), name="ofrep-flag"),
 ]

@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from waffle.models import AbstractUserFlag
 
+from rollout.ramp import OFF
+
 
 def new_salt() -> str:
     """A fresh random salt, 16 hex digits."""
@@ -223,6 +225,12 @@ class Rollout(AbstractUserFlag):
                 name="off_is_pending_or_rolled_back",
             ),
         ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """waffle's ``override_flag`` sets ``everyone`` alone: where the ramp stands follows from it."""
+        if self.is_on == (self.ramp_state in OFF):
+            self.ramp_state = RampState.RUNNING if self.is_on else RampState.ROLLED_BACK
+        super().save(*args, **kwargs)
 
     @property
     def is_on(self) -> bool:

@@ -79,11 +79,11 @@ def change_rollout(
 
     ``changes`` may hold: ``enabled`` (bool), ``forced`` (bool, everyone gets the candidate),
     ``percent`` (see ``parse_percent``), ``priority`` (int, lower goes first), ``superusers``, ``staff`` (bool),
-    ``languages``, ``note`` (str), the criteria fields, ``ramp_mode``, ``second_pair_above`` (a percentage or ``None``), ``users``, ``groups`` (whole
-    sets), ``stages`` (the whole ramp: dicts of percent, min_days, min_sample, min_people, needs_approval) and
-    ``rerandomise`` (True: a new salt). A stop always wins: disabling ends a force. Steering an automatic ramp by hand
-    pauses it. Nothing to change leaves no line. Open rollouts of the same baseline whose expected split moves with it
-    begin a stretch and get a line too.
+    ``languages``, ``note`` (str), the criteria fields, ``ramp_mode``, ``second_pair_above`` (a percentage or ``None``),
+    ``users``, ``groups`` (whole sets), ``stages`` (the whole ramp: dicts of percent, min_days, min_sample, min_people,
+    needs_approval) and ``rerandomise`` (True: a new salt). A stop always wins: disabling ends a force. Steering an
+    automatic ramp by hand pauses it. Nothing to change leaves no line. Open rollouts of the same baseline whose
+    expected split moves with it begin a stretch and get a line too.
 
     Raises ChangeRefused, RolloutNotFound, VersionConflict; ChangeWaits where a second person must approve it first.
     """

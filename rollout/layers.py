@@ -43,8 +43,8 @@ class Assignment:
 class Share:
     """What an open rollout gets, in percent: ``candidate`` and ``control`` of all people, ``split`` of its own.
 
-    ``percent`` is what it takes of those whom none before it took, 100 while forced. ``split`` is the part of the people who count for it that gets its candidate, to 0.01, and 0 or 100 only where
-    that is exact.
+    ``percent`` is what it takes of those whom none before it took, 100 while forced. ``split`` is the part of the
+    people who count for it that gets its candidate, to 0.01, and 0 or 100 only where that is exact.
     """
 
     rollout: str

@@ -48,8 +48,8 @@ class Route:
 class Explanation:
     """What a rollout does with a unit that asks for its baseline.
 
-    ``arm`` is "" where the unit counts for another rollout, which ``rollout`` then names; ``model`` is what the unit gets
-    in the end. ``reason`` is a route's, or ``other_rollout`` (its candidate takes the unit) or ``other_control``.
+    ``arm`` is "" where the unit counts for another rollout, which ``rollout`` then names; ``model`` is what the unit
+    gets in the end. ``reason`` is a route's, or ``other_rollout`` (its candidate takes the unit) or ``other_control``.
     ``bucket`` (0 to 100) and ``percent`` are the asked rollout's own.
     """
 
@@ -170,8 +170,9 @@ def _asked(model: str, user: Any) -> tuple[Sequence[Rollout], str]:
     """All rollouts of the baseline that a request for ``model`` takes part in, in a single query, and the one whose
     candidate was asked for by that, or "". An open rollout goes before a closed one, a baseline before a candidate.
     """
-    wished = Rollout.objects.filter(candidate=model).values("baseline")
-    rollouts: QuerySet[Rollout] = Rollout.objects.filter(Q(baseline=model) | Q(baseline__in=wished))
+    rollouts: QuerySet[Rollout] = Rollout.objects.all()
+    wished = rollouts.filter(candidate=model).values("baseline")
+    rollouts = rollouts.filter(Q(baseline=model) | Q(baseline__in=wished))
     if user is not None:
         named = Rollout.users.through.objects.filter(rollout_id=OuterRef("pk"), user_id=user.pk)
         grouped = Rollout.groups.through.objects.filter(

@@ -12,8 +12,8 @@ from rollout.routing import Explanation
 class _RoundedField(serializers.FloatField):
     """A percentage to 0.01."""
 
-    def to_representation(self, value: Any) -> float:
-        """Half of a hundredth is to nobody's use."""
+    def to_representation(self, value: Any) -> float:  # type: ignore[override]
+        """More digits would be of no use to anybody."""
         return float(round(Decimal(value), 2))
 
 

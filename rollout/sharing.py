@@ -6,10 +6,17 @@ Part of rollout's services; the arithmetic is ``rollout.layers``'s.
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from django.db.models import QuerySet
+
 from rollout.layers import Layer, Share, shares
 from rollout.models import Rollout
 
 Splits = Mapping[str, Decimal]
+
+
+def _of(baseline: str) -> QuerySet[Rollout]:
+    rollouts: QuerySet[Rollout] = Rollout.objects.all()
+    return rollouts.filter(baseline=baseline)
 
 
 def layer_of(rollout: Rollout) -> Layer:
@@ -25,7 +32,7 @@ def layer_of(rollout: Rollout) -> Layer:
 
 def shares_of(baseline: str) -> list[Share]:
     """What each open rollout of that baseline gets, in the order in which they are asked."""
-    return shares(map(layer_of, Rollout.objects.filter(baseline=baseline)))
+    return shares(map(layer_of, _of(baseline)))
 
 
 def splits_of(rollouts: Iterable[Rollout]) -> dict[str, Decimal]:
@@ -37,7 +44,7 @@ def lock_baseline(baseline: str) -> list[Rollout]:
     """All rollouts of that baseline, locked until the transaction ends; always in the same order, so that two changes
     wait for each other and never in a ring.
     """
-    rows = Rollout.objects.filter(baseline=baseline).order_by("pk")
+    rows = _of(baseline).order_by("pk")
     list(rows.select_for_update().values_list("pk", flat=True))
     # Read anew: PostgreSQL's locking query does not see a row that came while it waited.
     return list(rows)

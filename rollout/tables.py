@@ -40,7 +40,7 @@ def share_rows(document: Document) -> list[tuple[str, str, str, str, str]]:
     """
     shares = document["shares"] if len(document["shares"]) > 1 else []
     keys = ("percentage", "candidatePercentage", "controlPercentage", "splitPercentage")
-    return [(share["rollout"], *(percent(share[key]) for key in keys)) for share in shares]  # type: ignore[misc]
+    return [(share["rollout"], *(percent(share[key]) for key in keys)) for share in shares]
 
 
 def rating_rows(document: Document) -> list[Row]:

@@ -179,7 +179,9 @@ def assignment_in_words(reason: str, *, arm: str, counts_for: str) -> str:
         "tester": _("This is one of the testers."),
         "disabled": _("The rollout is off."),
         "other_rollout": _("Another rollout, %(other)s, gives its candidate."),
-        "other_control": _("The bucket does not lie below the percentage; this is a control of another rollout, %(other)s."),
+        "other_control": _(
+            "The bucket does not lie below the percentage; this is a control of another rollout, %(other)s."
+        ),
     }[reason] % {"other": counts_for}
 
 

@@ -86,8 +86,8 @@ class Rollout(AbstractUserFlag):
         _("priority"),
         default=100,
         help_text=_(
-            "Among rollouts that are on for the same baseline model, lower goes first: it takes its percentage of people, "
-            "the next takes its own of the rest."
+            "Among rollouts that are on for the same baseline model, lower goes first: it takes its percentage of "
+            "people, the next takes its own of the rest."
         ),
     )
     version = models.PositiveIntegerField(_("version"), default=1, editable=False)

@@ -39,8 +39,8 @@ def chi_square(table: list[list[int]]) -> float:
     """Pearson's, of a table of counts, against independence of its rows and columns."""
     columns = [sum(column) for column in zip(*table, strict=True)]
     expected = [[sum(row) * column / sum(columns) for column in columns] for row in table]
-    pairs = zip(sum(table, []), sum(expected, []), strict=True)
-    return sum((seen - wanted) ** 2 / wanted for seen, wanted in pairs)
+    cells = [pair for rows in zip(table, expected, strict=True) for pair in zip(*rows, strict=True)]
+    return sum((float(seen - wanted) ** 2 / wanted for seen, wanted in cells), 0.0)
 
 
 # --- the shares ---
@@ -48,9 +48,19 @@ def chi_square(table: list[list[int]]) -> float:
 
 def test_three_rollouts_share_everybody():
     assert shares(THREE) == [
-        Share(rollout="first", percent=Decimal(20), candidate=Decimal(20), control=Decimal(28) / 3, split=Decimal("68.18")),
-        Share(rollout="second", percent=Decimal(30), candidate=Decimal(24), control=Decimal(28) / 3, split=Decimal("72.00")),
-        Share(rollout="third", percent=Decimal(50), candidate=Decimal(28), control=Decimal(28) / 3, split=Decimal("75.00")),
+        Share(
+            rollout="first", percent=Decimal(20), candidate=Decimal(20), control=Decimal(28) / 3, split=Decimal("68.18")
+        ),
+        Share(
+            rollout="second",
+            percent=Decimal(30),
+            candidate=Decimal(24),
+            control=Decimal(28) / 3,
+            split=Decimal("72.00"),
+        ),
+        Share(
+            rollout="third", percent=Decimal(50), candidate=Decimal(28), control=Decimal(28) / 3, split=Decimal("75.00")
+        ),
     ]
 
 
@@ -101,9 +111,9 @@ def test_a_forced_rollout_takes_all_the_rest():
         [layer("a", 20, priority=1), layer("b", 5, priority=2, everyone=True), layer("c", 50, priority=3)]
     )
 
-    assert (first.candidate, first.control, first.split) == (20, 0, 100)
-    assert (forced.candidate, forced.control, forced.split) == (80, 0, 100)
-    assert (last.candidate, last.control) == (0, 0)
+    assert [first.candidate, first.control, first.split] == [20, 0, 100]
+    assert [forced.candidate, forced.control, forced.split] == [80, 0, 100]
+    assert [last.candidate, last.control] == [0, 0]
 
 
 def test_closed_rollouts_get_nothing_and_take_nothing():

@@ -9,14 +9,14 @@ from django.test.utils import CaptureQueriesContext
 
 from metrics.models import ModelCall
 from rollout import services
-from rollout.changes import Actor, change_rollout, create_rollout
+from rollout.changes import Actor, ChangeWaits, change_rollout, create_rollout, decide_proposal, revert
 from rollout.models import RolloutChange
 from rollout.routing import route
 from tests.chat.factories import UserFactory
 from tests.chat.test_answers import ask, read_events, visitor
 from tests.metrics.factories import NOW
 from tests.rollout.factories import ADA, RolloutFactory
-from tests.rollout.steps import NAME, rollout
+from tests.rollout.steps import NAME, rollout, state
 
 __all__ = ["visitor"]  # a fixture
 
@@ -175,6 +175,27 @@ def test_a_refused_change_leaves_the_others_as_they_were(second):
         steer(SECOND, enabled=False, percent=101)
 
     assert (rollout(NAME).stretch, lines(NAME)) == (1, [])
+
+
+def test_a_change_that_waits_for_a_second_person_moves_nobodys_split_before(second):
+    steer(SECOND, second_pair_above=Decimal(20))
+
+    with pytest.raises(ChangeWaits) as waits:
+        steer(SECOND, percent=60)
+    assert (rollout(NAME).stretch, lines(NAME)) == (1, [])
+
+    decide_proposal(waits.value.proposal, accept=True, actor=Actor(name="bob", source="cli"), now=NOW)
+    assert lines(NAME) == [{"split": ["11.63", "20.83"]}]
+
+
+def test_undoing_a_line_about_a_neighbour_undoes_nothing(second):
+    steer(SECOND, percent=60)
+    before = state(NAME)
+
+    revert(RolloutChange.objects.get(rollout=NAME).pk, actor=ADA, now=NOW)
+
+    assert state(NAME) == before
+    assert len(lines(NAME)) == 1
 
 
 def test_a_new_rollout_that_is_on_moves_the_split_of_those_before_it():

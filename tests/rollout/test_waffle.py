@@ -59,7 +59,7 @@ def people() -> list[Any]:
     return known
 
 
-def asked_by(person: Any, language: str = "en") -> tuple[HttpRequest, str]:
+def asked_by(person: Any, language: str = "en", *, path: str = "/") -> tuple[HttpRequest, str]:
     """A request as the app's middleware leaves it, and the language that the chat page would name."""
     seen: list[str] = []
 
@@ -67,7 +67,7 @@ def asked_by(person: Any, language: str = "en") -> tuple[HttpRequest, str]:
         seen.append(get_language() or "")
         return HttpResponse()
 
-    request = RequestFactory().get("/", headers={"Accept-Language": language})
+    request = RequestFactory().get(path, headers={"Accept-Language": language})
     request.user = person
     LocaleMiddleware(view)(request)
     return request, seen[0]
@@ -77,7 +77,7 @@ def answers(name: str, person: Any, language: str = "en") -> tuple[bool, bool]:
     """What waffle says of the person, and what the route of their chat page says."""
     request, spoken = asked_by(person, language)
     found = route(requested_model="chat-model", unit=person.unit, user=person, language=spoken)
-    return flag_is_active(request, name), found.rollout == name and found.arm == "candidate"
+    return bool(flag_is_active(request, name)), found.rollout == name and found.arm == "candidate"
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -164,10 +164,8 @@ def test_a_visitor_without_a_row_is_in_only_by_force_or_language(changes, is_in)
 
 def test_no_cookie_or_query_string_decides(people):
     steer(percent=0)
-    request, _language = asked_by(people[0])
+    request, _language = asked_by(people[0], path=f"/?dwft_{NAME}=1")
     request.COOKIES[f"dwf_{NAME}"] = "True"
-    request.GET = request.GET.copy()
-    request.GET[f"dwft_{NAME}"] = "1"
 
     assert not flag_is_active(request, NAME)
 

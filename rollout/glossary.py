@@ -10,6 +10,8 @@ def glossary() -> list[tuple[str, str]]:
         (_("Candidate"), _("The cheaper model that a rollout moves people to.")),
         (_("Arm"), _("The baseline's people or the candidate's; each person stays in one as long as the share stays.")),
         (_("Share"), _("The percentage of people, not of requests, who get the candidate.")),
+        (_("Priority"), _("Among rollouts of one baseline, which is asked first; the next ones share the rest.")),
+        (_("Control"), _("Somebody whom no rollout of the baseline takes: compared with one rollout's candidates.")),
         (_("Run"), _("From one start of the rollout to the next; only requests of the present run decide.")),
         (
             _("Stretch"),

@@ -4,13 +4,10 @@ Knows the status document (see ``rollout.serializers``) and Django's terminal st
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from itertools import accumulate
 from typing import Any
 
 from django.core.management.color import no_style
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from metrics.failures import outcome_in_words
 from rollout import words
@@ -121,29 +118,6 @@ def report(document: Document, trend: Iterable[str], style: Any = None) -> str:
     return f"{head}\n\n{status(document, style)}\n{counted}"
 
 
-def schedule(current: Status, *, since: datetime, style: Any = None) -> str:
-    """The ramp by week, and where the rollout stands, which it has done ``since``."""
-    style = style or no_style()
-    stages, rollout = current.stages, current.rollout
-    percents = [percentage(stage.percent) for stage in stages]
-    days = accumulate((stage.min_days for stage in stages), initial=0)
-    rows = [
-        (
-            _("Week %(n)d") % {"n": before // 7 + 1},
-            share,
-            _("at least %(days)d days and %(n)d requests an arm") % {"days": stage.min_days, "n": stage.min_sample},
-        )
-        for stage, share, before in zip(stages, percents, days, strict=False)
-    ]
-    lines = [
-        style.SUCCESS(f"→ {line}") if stage.percent == rollout.percent and rollout.everyone is None else f"  {line}"
-        for stage, line in zip(stages, columns(rows), strict=True)
-    ]
-    return page(
-        style, (_("SCHEDULE"), [" → ".join(percents), "", *lines, "", standing(current), _since(current, since)])
-    )
-
-
 def standing(current: Status) -> str:
     """The rollout's state in a sentence, with whom it affects."""
     rollout = current.rollout
@@ -153,15 +127,6 @@ def standing(current: Status) -> str:
         True: _("%(rollout)s is forced: %(affected)s get the candidate."),
         False: _("%(rollout)s is off: %(affected)s get the candidate."),
     }[rollout.everyone] % values
-
-
-def _since(current: Status, since: datetime) -> str:
-    days = (current.now - since).days
-    how_long = ngettext("It has been so for %(days)d day.", "It has been so for %(days)d days.", days) % {"days": days}
-    following = current.next_stage
-    if following is None or current.rollout.everyone is not None:
-        return how_long
-    return f"{how_long} " + _("Next is %(percent)s.") % {"percent": percentage(following.percent)}
 
 
 def _minute(moment: str) -> str:

@@ -15,25 +15,21 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from rollout import services, text
-from rollout.changes import RESET, Actor, ChangeRefused, change_rollout, get_rollout, parse_percent
+from rollout.changes import Actor, ChangeRefused, get_rollout
 from rollout.models import Report, Source
+from rollout.ramp_serializers import ScheduleSerializer
+from rollout.ramp_text import history_text, schedule_text
 from rollout.report_text import report_text, trend
 from rollout.reports import ReportNotFound, find_report, parse_day
 from rollout.routing_serializers import ExplanationSerializer
+from rollout.schedule import schedule
 from rollout.serializers import StatusSerializer
 from rollout.status import Status
+from rollout.terminal import WORDS, steer
 
-# What each changing action asks for; set-traffic brings its own number.
-_CHANGES: dict[str, dict[str, Any]] = {
-    "set-traffic": {},
-    "enable": {"enabled": True},
-    "disable": {"enabled": False},
-    "force-gemini": {"forced": True},
-    "reset": dict(RESET),
-}
-_ACTIONS = ("status", "report", *_CHANGES, "schedule", "explain", "help")
+_ACTIONS = ("status", "report", *WORDS, "schedule", "history", "explain", "help")
 # What has to follow an action.
-_OPERANDS = ("set-traffic", "explain")
+_OPERANDS = ("set-traffic", "undo", "explain")
 
 
 def _epilog() -> str:
@@ -46,13 +42,19 @@ def _epilog() -> str:
   disable         switch it off: everyone gets the baseline from the next request on
   force-gemini    give the candidate to everyone
   reset           on, at 5 %, nothing forced
-  schedule        the ramp by week, and where the rollout stands
+  schedule        the ramp by week, where it stands, what comes next and what it waits for
+  start, pause, resume, advance, approve, roll-back, complete, restart
+                  take the ramp on, stop it, or begin it again
+  accept          do what the autopilot proposes
+  history         the last changes, with their numbers
+  undo NUMBER     back to how it was before that change
   explain UNIT    which arm a person would get, by unit or user name, and why
   help            this text
 
 examples:
   python manage.py rollout status --hours 48
   python manage.py rollout set-traffic 15 --reason "A quiet week"
+  python manage.py rollout roll-back --reason "It answers in French"
   python manage.py rollout report --week 2026-11-16
   python manage.py rollout status --json"""
     )
@@ -92,6 +94,7 @@ class Command(BaseCommand):
         parser.add_argument("--day", metavar="DATE", help=_("With report: the daily report of this day."))
         parser.add_argument("--language", default="", help=_("With explain: the language of the person's browser."))
         parser.add_argument("--json", action="store_true", help=_("Print the API's document instead of text."))
+        parser.add_argument("--yes", action="store_true", help=_("Steer by hand though the ramp runs by itself."))
         parser.add_argument("--reason", default="", metavar="TEXT", help=_("Why, for the history of changes."))
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -106,13 +109,15 @@ class Command(BaseCommand):
             self.style = no_style()
         action = options["action"]
         if (options["operand"] is not None) != (action in _OPERANDS):
+            wanted = {
+                "explain": _("A unit or user name goes with explain: explain ada"),
+                "undo": _("A change's number goes with undo, as rollout history has it: undo 12"),
+            }
             raise CommandError(
-                _("A unit or user name goes with explain: explain ada")
-                if action == "explain"
-                else _("A percentage goes with set-traffic, and with nothing else: set-traffic 15")
+                wanted.get(action, _("A percentage goes with set-traffic, and with nothing else: set-traffic 15"))
             )
-        if options["json"] and action in ("schedule", "help"):
-            raise CommandError(_("--json goes with status, report, explain and changes."))
+        if options["json"] and action in ("history", "help"):
+            raise CommandError(_("--json goes with status, report, schedule, explain and changes."))
         if (options["week"] or options["day"]) and (action != "report" or (options["week"] and options["day"])):
             raise CommandError(_("--week or --day goes with report: rollout report --week 2026-11-16"))
         try:
@@ -129,34 +134,44 @@ class Command(BaseCommand):
             ) from error
 
     def _act(self, action: str, options: dict[str, Any]) -> None:
-        if action == "help":
-            self.stdout.write(self.create_parser("manage.py", "rollout").format_help())
-            return
-        if action == "explain":
-            self._explain(options)
+        alone = {"help": self._help, "explain": self._explain, "history": self._history}
+        if action in alone:
+            alone[action](options)
             return
         name, hours = options["rollout"], services.parse_hours(options["hours"])
-        if action in _CHANGES:
-            changes = {"percent": parse_percent(options["operand"])} if action == "set-traffic" else _CHANGES[action]
-            changed = self._change(name, changes, options["reason"])
+        changed = self._steer(name, action, options) if action in WORDS else None
         if options["week"] or options["day"]:
             self._show_report(name, options)
             return
         now = timezone.now()
         current = services.status(name, hours=hours, now=now)
         document = StatusSerializer(current).data
-        if options["json"]:
+        if action == "schedule" and options["json"]:
+            self.stdout.write(json.dumps(ScheduleSerializer(schedule(name, now=now)).data, indent=2))
+        elif options["json"]:
             self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
-        elif action in _CHANGES:
+        elif changed is not None:
             self._tell(current, changed)
         elif action == "schedule":
-            since = services.standing_since(current.rollout)
-            self.stdout.write(text.schedule(current, since=since, style=self.style))
+            found = schedule(name, now=now)
+            self.stdout.write(schedule_text(found, text.standing(current), self.style))
         elif action == "status":
             self.stdout.write(text.status(document, self.style))
         else:
             series = services.trend(name, hours=hours, now=now)
             self.stdout.write(text.report(document, trend(series), self.style))
+
+    def _help(self, options: dict[str, Any]) -> None:
+        self.stdout.write(self.create_parser("manage.py", "rollout").format_help())
+
+    def _history(self, options: dict[str, Any]) -> None:
+        self.stdout.write(history_text(services.history(get_rollout(options["rollout"]).name), self.style))
+
+    def _steer(self, name: str, action: str, options: dict[str, Any]) -> bool:
+        actor = Actor(name=_os_user(), source=Source.CLI)
+        return steer(
+            name, action, operand=options["operand"], why=options["reason"], confirmed=options["yes"], actor=actor
+        )
 
     def _explain(self, options: dict[str, Any]) -> None:
         unit, user = services.find_unit(options["operand"])
@@ -173,11 +188,6 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report.document, indent=2, ensure_ascii=False))
         else:
             self.stdout.write(report_text(report.document, self.style))
-
-    def _change(self, name: str, changes: dict[str, Any], why: str) -> bool:
-        before = get_rollout(name).version
-        actor = Actor(name=_os_user(), source=Source.CLI)
-        return change_rollout(name, changes, actor=actor, why=why).version != before
 
     def _tell(self, current: Status, changed: bool) -> None:
         head = self.style.SUCCESS(_("Done.")) if changed else self.style.WARNING(_("Nothing to change."))

@@ -144,16 +144,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     def restore(**_: Any) -> None:
         ensure_default_rollout()
 
-    real_flush = connection.ops.sql_flush
+    # Each thread has a connection of its own, all of one class.
+    operations = type(connection.ops)
+    real_flush = operations.sql_flush
 
-    def flush(*arguments: Any, **options: Any) -> list[str]:
+    def flush(self: Any, *arguments: Any, **options: Any) -> list[str]:
         # SQLite empties tables row by row, and the history lets none go; its guard is back after the flush.
-        if connection.vendor != "sqlite":
-            return real_flush(*arguments, **options)
         guards = [f"DROP TRIGGER IF EXISTS rollout_history_is_append_only_{event}" for event in ("update", "delete")]
-        return [*guards, *real_flush(*arguments, **options)]
+        return [*(guards if connection.vendor == "sqlite" else []), *real_flush(self, *arguments, **options)]
 
-    connection.ops.sql_flush = flush  # type: ignore[method-assign]
+    operations.sql_flush = flush  # type: ignore[method-assign]
 
     sender = django.apps.apps.get_app_config("rollout")
     post_migrate.connect(restore, sender=sender)

@@ -63,7 +63,7 @@ def test_the_rollouts_page_fits_any_screen(staff_page: Page, live_app: str, sche
 
 def test_the_documentation_of_the_api_tries_it_out(staff_page: Page, live_app: str):
     staff_page.goto(f"{live_app}/api/docs/")
-    steering = staff_page.locator(".opblock-post")
+    steering = staff_page.locator(".opblock-post", has_text="Steer the rollout")
     steering.locator(".opblock-summary-control").click()
     steering.get_by_role("button", name="Try it out").click()
     steering.locator("textarea").fill('{"trafficPercentage": 15}')

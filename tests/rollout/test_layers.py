@@ -212,6 +212,16 @@ def test_a_unit_is_the_first_ones_whose_bucket_takes_it_and_nobodys_twice(unit, 
         assert found.arm == "baseline"
 
 
+@given(unit=st.text(max_size=40), before=st.lists(percents, min_size=2, max_size=4), more=percents, data=st.data())
+def test_whatever_a_neighbour_does_nobody_changes_arms_within_a_rollout(unit, before, more, data):
+    place = data.draw(st.integers(0, len(before) - 1))
+    old = assign(numbered(before), unit=unit)
+    new = assign(numbered([*before[:place], more, *before[place + 1 :]]), unit=unit)
+
+    if new.rollout == old.rollout != f"r{place}":
+        assert new.arm == old.arm
+
+
 # --- wishes, testers, force, stops ---
 
 

@@ -6,9 +6,7 @@ how it gets into the rows, is ``rollout.steering``'s; what a verb changes is ``r
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -18,14 +16,17 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from rollout import ramp
+from rollout.actors import AUTOPILOT, Actor
 from rollout.defaults import RAMP, START_PERCENT
-from rollout.models import Evaluation, Proposal, Rollout, RolloutChange, Source
+from rollout.models import Evaluation, Proposal, Rollout, RolloutChange
+from rollout.proposals import propose, takes_two
 from rollout.ramp import Verb
 from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict
 from rollout.sharing import Splits, lock_baseline, moved, splits_of
 from rollout.steering import STEERING, apply, as_changes, describe, parse_percent, ramp_of, refuse_unknown
 
 __all__ = [
+    "AUTOPILOT",
     "RESET",
     "Actor",
     "ChangeRefused",
@@ -48,22 +49,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 # Back to the beginning of the ramp.
 RESET: Mapping[str, Any] = {"enabled": True, "forced": False, "percent": START_PERCENT}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Actor:
-    """Who asks for a change: a name for the history, the account where there is one, and from where."""
-
-    name: str
-    source: str
-    user_id: int | None = None
-
-    def is_same_as(self, name: str, user_id: int | None) -> bool:
-        """Whether it is the same person; by the account where both have one."""
-        return self.user_id == user_id if self.user_id and user_id else self.name == name
-
-
-AUTOPILOT = Actor(name="autopilot", source=Source.AUTOPILOT)
 
 
 def change_rollout(
@@ -150,6 +135,10 @@ def decide_proposal(
     """
     at = now or timezone.now()
     with transaction.atomic():
+        asked = Proposal.objects.filter(pk=proposal_id).first()
+        if asked is not None:
+            # Rollouts first, as every change does: two that wait for each other would otherwise do so in a ring.
+            lock_baseline(get_rollout(asked.rollout).baseline)
         proposal = Proposal.objects.select_for_update().filter(pk=proposal_id).first()
         if proposal is None or proposal.state != Proposal.State.OPEN:
             raise ChangeRefused(_("This proposal is no longer open."), code="not_open")
@@ -255,7 +244,7 @@ def _change(
             apply(rollout, changes)
             after = describe(rollout)
             diff = {field: [before[field], after[field]] for field in after if before[field] != after[field]}
-            waits = not approved_by and actor != AUTOPILOT and _takes_two(before, after)
+            waits = not approved_by and actor != AUTOPILOT and takes_two(before, after)
             if waits or not diff:
                 transaction.set_rollback(True)
             else:
@@ -264,50 +253,10 @@ def _change(
                     diff |= shift
                 _advance(rollout, diff)
                 _record(rollout, diff, actor=actor, why=why, evidence=evidence, approved_by=approved_by, at=at)
-        proposal = _propose(name, diff, version, actor=actor, why=why, at=at) if waits else None
+        proposal = propose(name, diff, version, actor=actor, why=why, at=at) if waits else None
     if proposal is not None:
         raise ChangeWaits(proposal.pk)
     return get_rollout(name)
-
-
-def _takes_two(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether more people than ``second_pair_above`` % would get the candidate, or the rule would be loosened."""
-    limit, later = (_percent_or_none(state["second_pair_above"]) for state in (before, after))
-    if limit is None:
-        return False
-    more = _share(after) > max(limit, _share(before))
-    return more or later is None or later > limit
-
-
-def _share(state: Mapping[str, Any]) -> Decimal:
-    if not state["enabled"]:
-        return Decimal(0)
-    return Decimal(100) if state["forced"] else Decimal(state["percent"])
-
-
-def _percent_or_none(value: str | None) -> Decimal | None:
-    return None if value is None else Decimal(value)
-
-
-def _propose(
-    name: str, diff: Mapping[str, Sequence[Any]], version: int, *, actor: Actor, why: str, at: datetime
-) -> Proposal:
-    """Keep what waits. The same again, while it waits, is the same proposal; another one of this person replaces it."""
-    mine = Proposal.objects.filter(rollout=name, state=Proposal.State.OPEN, actor=actor.name, user_id=actor.user_id)
-    same = mine.filter(version=version, changes=diff).first()
-    if same is not None:
-        return same
-    mine.update(state=Proposal.State.OUTDATED, decided_at=at)
-    return Proposal.objects.create(
-        rollout=name,
-        version=version,
-        changes=diff,
-        actor=actor.name,
-        user_id=actor.user_id,
-        source=actor.source,
-        why=why[:500],
-        proposed_at=at,
-    )
 
 
 def _advance(rollout: Rollout, diff: Mapping[str, Sequence[Any]]) -> None:

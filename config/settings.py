@@ -82,6 +82,9 @@ REPORT_EMAILS: list[str] = env.list("REPORT_EMAILS", [], validate=_addresses)
 AUTOPILOT_SECONDS = env.int("AUTOPILOT_SECONDS", 60, validate=validate.Range(min=1, max=3600))
 RAMP_DAY_SECONDS = env.int("RAMP_DAY_SECONDS", 86_400, validate=validate.Range(min=1))
 
+# Notices go to public addresses alone, unless intranet addresses and http are wanted.
+NOTICE_ALLOW_PRIVATE = env.bool("NOTICE_ALLOW_PRIVATE", False)
+
 # --- Models and providers -------------------------------------------------------------------
 
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
+
 from metrics import reading
 from metrics.reading import StretchSums
 from metrics.sums import MICRO, PICO, ClusterSums
@@ -14,6 +16,7 @@ from rollout.criteria import MeasureName
 from rollout.decisions import Config, Decider, Decision
 from rollout.evidence import Arm, BucketSums, Measure, Snapshot, StageSums
 from rollout.models import Evaluation, Rollout
+from rollout.notices import notify_decision
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +88,19 @@ def _keep(rollout: Rollout, decision: Decision, now: datetime) -> None:
         last.save(update_fields=list(reached))
         return
     logger.info("Decision: %s", decision.verdict, extra={"rollout": rollout.name, "why": reached["reason"]})
-    Evaluation.objects.create(
-        rollout=rollout.name, verdict=decision.verdict, percent=rollout.percent, first_at=now, **reached
-    )
+    with transaction.atomic():
+        made = Evaluation.objects.create(
+            rollout=rollout.name, verdict=decision.verdict, percent=rollout.percent, first_at=now, **reached
+        )
+        if last is None or last.verdict != made.verdict:
+            notify_decision(
+                rollout,
+                number=made.pk,
+                verdict=made.verdict,
+                before="" if last is None else last.verdict,
+                reason=words.reason(decision),
+                now=now,
+            )
 
 
 def _snapshot(rollout: Rollout, slow: MeasureName, now: datetime) -> Snapshot:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.utils import formats, timezone
 
 from metrics import reading
@@ -22,6 +22,7 @@ from rollout.changes import AUTOPILOT, ChangeRefused, act, get_rollout
 from rollout.decisions import Decision
 from rollout.evaluation import evaluate, evidence_of
 from rollout.models import AutopilotStep, RampMode, Rollout
+from rollout.notices import Event, notify_step
 from rollout.ramp import Verb
 from rollout.steering import ramp_of
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 # A tick that hangs is followed after this long.
 LOCK_SECONDS = 55
 VERBS: Mapping[Action, Verb] = {"roll_back": "roll_back", "advance": "advance", "complete": "complete"}
+_EVENTS: Mapping[Action, Event] = {"roll_back": "rolled_back", "advance": "advanced", "complete": "completed"}
 _NOTHING = Decision(verdict="NOT_ENOUGH_DATA", criteria=())
 
 
@@ -61,7 +63,7 @@ def look_at(name: str, *, now: datetime) -> AutopilotStep | None:
         answer = next_step(facts)
         why = _why(facts, answer)
         done = rollout.ramp_mode == RampMode.AUTOMATIC and _take(rollout, decision, answer, why, now)
-        return _keep(rollout, answer, why, done=done, now=now)
+        return _keep(rollout, answer, why, decision, done=done, now=now)
     except Exception:
         logger.exception("The autopilot failed; nothing was changed", extra={"rollout": name})
         _keep_failure(name, now)
@@ -83,15 +85,26 @@ def _take(rollout: Rollout, decision: Decision, answer: Answer, why: str, now: d
     if verb is None:
         return False
     try:
-        act(
-            rollout.name,
-            verb,
-            actor=AUTOPILOT,
-            why=why,
-            evidence={"verdict": decision.verdict, "as_of": now.isoformat(), "criteria": evidence_of(decision)},
-            expected_version=rollout.version,
-            now=now,
-        )
+        with transaction.atomic():
+            after = act(
+                rollout.name,
+                verb,
+                actor=AUTOPILOT,
+                why=why,
+                evidence={"verdict": decision.verdict, "as_of": now.isoformat(), "criteria": evidence_of(decision)},
+                expected_version=rollout.version,
+                now=now,
+            )
+            # With the act or not at all; by itself it can't hold the act up.
+            notify_step(
+                after,
+                _EVENTS[answer.action],
+                key=f"act:{after.name}:{after.version}",
+                code=answer.code,
+                reason=why,
+                verdict=decision.verdict,
+                now=now,
+            )
     except ChangeRefused as refused:
         logger.info("The autopilot's step was refused: %s", refused.message, extra={"rollout": rollout.name})
         return False
@@ -144,9 +157,12 @@ def _why(facts: Facts, answer: Answer) -> str:
     return f"{said} {words.reason(facts.decision)}" if asks_decision else said
 
 
-def _keep(rollout: Rollout, answer: Answer, why: str, *, done: bool, now: datetime) -> AutopilotStep:
+def _keep(
+    rollout: Rollout, answer: Answer, why: str, decision: Decision, *, done: bool, now: datetime
+) -> AutopilotStep:
+    event = None if done else _event_of(answer, rollout.ramp_mode)
     return _store(
-        rollout.name,
+        rollout,
         same={
             "action": answer.action,
             "code": answer.code,
@@ -157,15 +173,26 @@ def _keep(rollout: Rollout, answer: Answer, why: str, *, done: bool, now: dateti
             "run": rollout.run,
         },
         renewed={"reason": why},
+        event=event,
+        verdict=decision.verdict,
         now=now,
     )
+
+
+def _event_of(answer: Answer, mode: str) -> Event | None:
+    """What people are told of an answer that was not acted on."""
+    if answer.action == "hold":
+        return "held"
+    if answer.code == "approval":
+        return "approval"
+    return "proposed" if answer.action in VERBS and mode == RampMode.ASSISTED else None
 
 
 def _keep_failure(name: str, now: datetime) -> None:
     try:
         rollout = Rollout.objects.get(name=name)
         _store(
-            name,
+            rollout,
             same={
                 "action": "none",
                 "code": "failed",
@@ -176,6 +203,8 @@ def _keep_failure(name: str, now: datetime) -> None:
                 "run": rollout.run,
             },
             renewed={"reason": words.step("failed")},
+            event="autopilot_failed",
+            verdict="",
             now=now,
         )
     except (DatabaseError, Rollout.DoesNotExist):
@@ -183,12 +212,25 @@ def _keep_failure(name: str, now: datetime) -> None:
         logger.exception("The autopilot's failure could not be kept", extra={"rollout": name})
 
 
-def _store(name: str, *, same: Mapping[str, Any], renewed: Mapping[str, Any], now: datetime) -> AutopilotStep:
-    """A new row where the answer is another one, else the last one confirmed."""
+def _store(
+    rollout: Rollout,
+    *,
+    same: Mapping[str, Any],
+    renewed: Mapping[str, Any],
+    event: Event | None,
+    verdict: str,
+    now: datetime,
+) -> AutopilotStep:
+    """A new row where the answer is another one, of which people are told by ``event``; else the last one confirmed."""
     checks = {"last_at": now, "next_check_at": now + timedelta(seconds=settings.AUTOPILOT_SECONDS)}
-    last = newest_step(name)
+    last = newest_step(rollout.name)
     if last is None or any(getattr(last, field) != value for field, value in same.items()):
-        return AutopilotStep.objects.create(rollout=name, first_at=now, **same, **renewed, **checks)
+        with transaction.atomic():
+            step = AutopilotStep.objects.create(rollout=rollout.name, first_at=now, **same, **renewed, **checks)
+            if event is not None:
+                key = f"step:{step.pk}"
+                notify_step(rollout, event, key=key, code=step.code, reason=step.reason, verdict=verdict, now=now)
+        return step
     for field, value in {**renewed, **checks}.items():
         setattr(last, field, value)
     last.save(update_fields=[*renewed, *checks])

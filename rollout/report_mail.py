@@ -11,7 +11,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from rollout.defaults import WEEKLY_REPORT_GROUP
-from rollout.deliveries import Channel, post
+from rollout.deliveries import Channel, Target, post
 from rollout.models import Report
 from rollout.report_document import period
 from rollout.report_tables import lead, report_tables, title_of
@@ -50,7 +50,7 @@ def _post(report: Report, wanted: Iterable[str], now: datetime) -> int:
         rollout=report.rollout,
         event=EVENT,
         key=f"{EVENT}:{report.rollout}:{report.first_day}",
-        targets=[(Channel.EMAIL, address) for address in wanted],
+        targets=[Target(Channel.EMAIL, address) for address in wanted],
         write=lambda: message_of(report),
         now=now,
     )

@@ -262,6 +262,29 @@ def step(code: str, *, here: str = "", following: str = "", have: int = 0, need:
     }
 
 
+def verdict(code: str) -> str:
+    """A decision as a label."""
+    return {
+        "GO": _("Go"),
+        "HOLD": _("Hold"),
+        "ROLLBACK": _("Roll back"),
+        "NOT_ENOUGH_DATA": _("Not enough data"),
+    }[code]
+
+
+def notice(event: str) -> str:
+    """A notice's subject, with places for ``rollout`` and ``percent``; ``event`` is ``rollout.notices``'s."""
+    return {
+        "rolled_back": _("%(rollout)s was rolled back at %(percent)s"),
+        "advanced": _("%(rollout)s goes on to %(percent)s"),
+        "completed": _("%(rollout)s is completed at %(percent)s"),
+        "held": _("%(rollout)s is held at %(percent)s"),
+        "approval": _("%(rollout)s waits for approval at %(percent)s"),
+        "proposed": _("%(rollout)s at %(percent)s: a step is proposed"),
+        "autopilot_failed": _("The autopilot could not look at %(rollout)s"),
+    }[event]
+
+
 def verb(code: str) -> str:
     """A verb of the ramp, as a button says it."""
     return {

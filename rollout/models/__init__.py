@@ -1,5 +1,6 @@
 """Everything that rollout stores, a module for each topic."""
 
+from rollout.models.notices import NoticeTarget
 from rollout.models.records import (
     AppendOnly,
     AutopilotStep,
@@ -30,6 +31,7 @@ __all__ = [
     "Delivery",
     "Evaluation",
     "LatencyMeasure",
+    "NoticeTarget",
     "Proposal",
     "RampMode",
     "RampState",

@@ -47,6 +47,8 @@ class Delivery(models.Model):
         """By which way."""
 
         EMAIL = "email", _("e-mail")
+        WEBHOOK = "webhook", _("webhook")
+        SLACK = "slack", _("Slack")
 
     class State(models.TextChoices):
         """How far it is."""
@@ -59,7 +61,16 @@ class Delivery(models.Model):
     rollout = models.CharField(_("rollout"), max_length=100)
     event = models.CharField(_("event"), max_length=30)
     channel = models.CharField(_("channel"), max_length=10, choices=Channel)
-    target = models.CharField(_("target"), max_length=500)
+    target = models.CharField(_("target"), max_length=600)
+    is_notice = models.BooleanField(default=False, help_text=_("To a notice target, and not to a person by itself."))
+    notice_target = models.ForeignKey(
+        "rollout.NoticeTarget",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="deliveries",
+        verbose_name=_("notice target"),
+        help_text=_("Where the address and the secret are."),
+    )
     key = models.CharField(_("key"), max_length=200, help_text=_("A target gets what has this key once."))
     message = models.JSONField(_("message"))
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.PENDING)

@@ -11,8 +11,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.contrib.auth.models import Group
 
+from rollout import deliveries
 from rollout.defaults import WEEKLY_REPORT_GROUP
-from rollout.deliveries import FIRST_WAIT, LEASE, MOST_ATTEMPTS, delete_old_deliveries, deliver_due, post
+from rollout.deliveries import FIRST_WAIT, LEASE, MOST_ATTEMPTS, Target, delete_old_deliveries, deliver_due, post
 from rollout.models import Delivery
 from rollout.report_mail import mail_due_reports
 from rollout.reports import SETTLED_AFTER, build_report
@@ -164,7 +165,7 @@ def test_a_message_that_no_mail_can_be_made_of_holds_up_no_other(mailbox):
             rollout=NAME,
             event="test",
             key=subject,
-            targets=[("email", "ada@example.com")],
+            targets=[Target("email", "ada@example.com")],
             write=lambda message=message: message,  # type: ignore[misc]
             now=NOW,
         )
@@ -178,19 +179,21 @@ def test_while_one_worker_sends_no_other_does_and_a_dead_one_is_followed(mailbox
     mail_due_reports(now=SETTLED)
     seen_by_the_second: list[int] = []
 
-    def dies(_delivery: Delivery) -> None:
+    def dies(*_: Any) -> None:
         seen_by_the_second.append(deliver_due(clock=lambda: SETTLED))
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setitem(deliver_due.__globals__["_SENDERS"], "email", dies)
+        patch.setattr(deliveries, "_keep", dies)
         with pytest.raises(SystemExit):
             deliver_due(clock=lambda: SETTLED)
 
     assert seen_by_the_second == [0]
     assert deliver_due(clock=lambda: SETTLED + LEASE - timedelta(seconds=1)) == 0
     assert deliver_due(clock=lambda: SETTLED + LEASE) == 1
-    assert mailbox.addresses == ["ada@example.com"]
+    # It had been sent when the first one died: at least once, under one id.
+    assert mailbox.addresses == ["ada@example.com"] * 2
+    assert len({mail["X-Sluice-Delivery"] for _address, mail in mailbox.taken}) == 1
 
 
 @pytest.mark.usefixtures("_report")

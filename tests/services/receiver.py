@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """``answers`` are the next statuses, 200 when there are no more; ``delay`` is how long each takes, in seconds."""
+    """``answers`` are the next statuses, 200 when there are no more; while ``holds``, nobody is answered."""
 
     url: str = ""
     answers: list[int] = field(default_factory=list)
-    delay: float = 0
+    holds: bool = False
     location: str = ""
     taken: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
@@ -29,7 +29,8 @@ def receiving() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.taken.append((self.path, headers, body))
-            time.sleep(receiver.delay)
+            while receiver.holds:
+                time.sleep(0.01)
             status = receiver.answers.pop(0) if receiver.answers else 200
             self.send_response(status)
             if receiver.location:
@@ -49,6 +50,7 @@ def receiving() -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.holds = False
         server.shutdown()
         server.server_close()
         thread.join()

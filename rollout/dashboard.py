@@ -5,7 +5,7 @@ The figures are the status document's own, so they agree with the API, the comma
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import formats, timezone
@@ -19,6 +19,7 @@ from rollout import services, words
 from rollout.changes import get_rollout
 from rollout.charts import Chart, Mark, Sheet, place_of
 from rollout.models import Evaluation, RolloutChange
+from rollout.schedule import Schedule, schedule
 from rollout.serializers import StatusSerializer
 from rollout.status import Status
 from rollout.tiles import Line, line_of
@@ -91,20 +92,12 @@ class Dashboard:
     """``document`` is the status document of the range; ``failures`` are calls that ended badly, newest first."""
 
     current: Status
+    schedule: Schedule
     document: Mapping[str, Any]
     tiles: Sequence[Tile]
     charts: Sequence[Chart]
     changes: Sequence[RolloutChange]
     failures: Sequence[Any]
-
-    @property
-    def next_at(self) -> datetime | None:
-        """When the present stage's least time is over; ``None`` outside the ramp."""
-        rollout = self.current.rollout
-        here = self.current.stage
-        if here is None or self.current.next_stage is None or rollout.everyone is not None:
-            return None
-        return self.current.standing_since + timedelta(days=here.min_days)
 
 
 def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
@@ -116,6 +109,7 @@ def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
     )
     return Dashboard(
         current=current,
+        schedule=schedule(name, now=now),
         document=document,
         tiles=[
             Tile(criterion=part, line=line_of(criterion))
@@ -128,9 +122,9 @@ def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
 
 
 def fingerprint(name: str, *, now: datetime) -> str:
-    """Changes whenever the dashboard would: new figures, a change, another decision, another minute.
+    """Changes whenever the dashboard would: new figures, a change, another decision or step, another minute.
 
-    Three rows are read for it, at any size. Raises RolloutNotFound.
+    Four rows are read for it, at any size. Raises RolloutNotFound.
     """
     rollout = get_rollout(name)
     decided = Evaluation.objects.filter(rollout=name).values_list("pk", flat=True).first()

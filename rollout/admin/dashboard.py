@@ -87,6 +87,7 @@ class DashboardPages(ModelAdmin):
             "status": document,
             "stage": shown.current.stage or shown.current.next_stage,
             "state": words.state(rollout.everyone),
+            "ramp_state": words.ramp_state(rollout.ramp_state),
             "percent": words.percentage(rollout.percent),
             "verdict": Verdict(document["decision"]).label,
             "arm_rows": text.arm_rows(document),

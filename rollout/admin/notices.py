@@ -133,3 +133,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "rollout", "event", "channel", "target", "state", "attempts", "error", "next_try_at")
     list_filter = ("state", "channel", "event", ("rollout", admin.AllValuesFieldListFilter))
     fields = (*list_display, "ended_at", "message")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """As looking."""
+        return rights.may_see(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever sees rollouts sees what was told of them: neither addresses nor secrets are in it."""
+        return rights.may_see(request.user)

@@ -4,9 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -82,6 +84,22 @@ def test_a_webhook_is_signed_as_standard_webhooks_says(receiver):
     assert headers["webhook-id"] == str(delivery.pk)
     assert headers["webhook-timestamp"] == str(int(NOW.timestamp()))
     assert (delivery.state, delivery.attempts, delivery.error) == ("sent", 1, "")
+
+
+@pytest.mark.django_db
+def test_the_readmes_own_lines_verify_it(receiver):
+    code = re.search(r"```python\n(import base64.*?)```", Path("README.md").read_text(), re.DOTALL)
+    assert code is not None
+    lines: dict[str, Any] = {}
+    exec(code[1], lines)
+    hook = target(receiver.url)
+    tell()
+    deliver_due(clock=timezone.now)
+    _path, headers, body = receiver.taken[0]
+
+    assert lines["is_genuine"](hook.secret, headers, body)
+    assert not lines["is_genuine"](hook.secret, headers, body + b" ")
+    assert not lines["is_genuine"](hook.secret, {**headers, "webhook-timestamp": "1614265330"}, body)
 
 
 @pytest.mark.django_db
@@ -455,6 +473,17 @@ def test_who_may_not_steer_sees_no_targets():
         assert client.get(path).status_code == 403
     assert client.post(f"{TARGETS}{hook.pk}/test/").status_code == 403
     assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db
+def test_viewers_see_what_was_told_and_no_address():
+    target("https://1.1.1.1/verysecret")
+    tell()
+    shown = text_of(staff_with("view_rollout").get(f"/admin/rollout/delivery/?rollout={NAME}"))
+
+    assert "held webhook" in shown
+    assert "verysecret" not in shown
+    assert staff_with().get("/admin/rollout/delivery/").status_code == 403
 
 
 @pytest.mark.django_db

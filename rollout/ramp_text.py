@@ -24,7 +24,11 @@ def schedule_text(found: Schedule, standing: str, style: Any = None) -> str:
         (
             _("Week %(n)d") % {"n": before // 7 + 1},
             percentage(stage.percent),
-            _("at least %(days)d days, %(n)d requests and %(people)d people an arm")
+            ngettext(
+                "at least %(days)d day, %(n)d requests and %(people)d people an arm",
+                "at least %(days)d days, %(n)d requests and %(people)d people an arm",
+                stage.min_days,
+            )
             % {"days": stage.min_days, "n": stage.min_sample, "people": stage.min_people},
             _("needs approval") if stage.needs_approval else "",
         )

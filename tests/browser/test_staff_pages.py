@@ -71,3 +71,31 @@ def test_the_documentation_of_the_api_tries_it_out(staff_page: Page, live_app: s
 
     expect(steering.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
     assert Rollout.objects.get().percent == 15
+
+
+def test_a_ramp_is_steered_by_keyboard(staff_page: Page, live_app: str):
+    staff_page.goto(f"{live_app}/admin/rollout/rollout/{Rollout.objects.get().pk}/ramp/")
+
+    staff_page.get_by_label("Why").focus()
+    staff_page.keyboard.type("A good week")
+    staff_page.get_by_role("button", name="Go on to the next stage").focus()
+    staff_page.keyboard.press("Enter")
+
+    expect(staff_page.get_by_text("Done: Go on to the next stage.")).to_be_visible()
+    expect(staff_page.get_by_role("row").filter(has_text="→")).to_contain_text("15 %")
+    expect(staff_page.get_by_role("region", name="Changes", exact=True)).to_contain_text("A good week")
+    staff_page.get_by_role("button", name="Back to before this").first.click()
+    expect(staff_page.get_by_text("It is as it was before that change.")).to_be_visible()
+    assert Rollout.objects.get().percent == 5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_ramps_page_fits_any_screen(staff_page: Page, live_app: str, scheme, width):
+    staff_page.emulate_media(color_scheme=scheme)
+    staff_page.set_viewport_size({"width": width, "height": 844})
+
+    staff_page.goto(f"{live_app}/admin/rollout/rollout/{Rollout.objects.get().pk}/ramp/")
+
+    expect(staff_page.get_by_role("button", name="Roll back")).to_be_visible()
+    assert staff_page.evaluate("document.documentElement.scrollWidth") == width

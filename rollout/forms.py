@@ -36,6 +36,7 @@ PLAIN = (
     "ramp_mode",
     "second_pair_above",
     "note",
+    "is_retired",
 )
 
 

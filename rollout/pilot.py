@@ -21,7 +21,7 @@ from rollout.autopilot import Action, Answer, Facts, next_step
 from rollout.changes import AUTOPILOT, ChangeRefused, act, get_rollout
 from rollout.decisions import Decision
 from rollout.evaluation import evaluate, evidence_of
-from rollout.models import AutopilotStep, RampMode, Rollout
+from rollout.models import AutopilotStep, RampMode, Rollout, live_rollouts
 from rollout.notices import Event, notify_step
 from rollout.ramp import Verb
 from rollout.steering import ramp_of
@@ -43,7 +43,7 @@ def tick(*, clock: Callable[[], datetime]) -> int:
     if not cache.add("rollout:autopilot", 1, LOCK_SECONDS):
         return 0
     try:
-        names = list(Rollout.objects.order_by("name").values_list("name", flat=True))
+        names = list(live_rollouts().order_by("name").values_list("name", flat=True))
         for name in names:
             look_at(name, now=clock())
     finally:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from rollout.models import Report, Rollout
+from rollout.models import Report, Rollout, live_rollouts
 from rollout.report_document import document_of, period
 
 Kind = Report.Kind
@@ -67,7 +67,7 @@ def build_due_reports(*, now: datetime) -> int:
     A worker that was off catches up here. Returns how many were built or looked at.
     """
     done = 0
-    for rollout, created in Rollout.objects.order_by("name").values_list("name", "created"):
+    for rollout, created in live_rollouts().order_by("name").values_list("name", "created"):
         for kind in Kind:
             for first_day in _due(kind, rollout, created, now):
                 build_report(kind, rollout, first_day, now=now)

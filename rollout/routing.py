@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from rollout import words
 from rollout.bucketing import ArmName, Reason, bucket
 from rollout.changes import get_rollout
 from rollout.layers import assign
-from rollout.models import Rollout
+from rollout.models import Rollout, live_rollouts
 from rollout.sharing import layer_of, splits_of
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def _asked(model: str, user: Any) -> tuple[Sequence[Rollout], str]:
     """All rollouts of the baseline that a request for ``model`` takes part in, in a single query, and the one whose
     candidate was asked for by that, or "". An open rollout goes before a closed one, a baseline before a candidate.
     """
-    rollouts: QuerySet[Rollout] = Rollout.objects.all()
+    rollouts = live_rollouts()
     wished = rollouts.filter(candidate=model).values("baseline")
     rollouts = rollouts.filter(Q(baseline=model) | Q(baseline__in=wished))
     if user is not None:

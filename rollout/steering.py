@@ -22,6 +22,7 @@ from rollout.refusals import ChangeRefused
 # Fields that are written as given; the rest have a meaning of their own, below.
 _PLAIN = (
     "priority",
+    "is_retired",
     "superusers",
     "staff",
     "languages",

@@ -307,6 +307,7 @@ def change_in_words(changes: Mapping[str, Sequence[Any]]) -> list[tuple[str, str
         "percent": _("Percentage"),
         "split": _("Expected split"),
         "priority": _("Priority"),
+        "is_retired": _("Retired"),
         "superusers": _("Superusers test"),
         "staff": _("Staff test"),
         "languages": _("Languages that test"),

@@ -65,6 +65,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
     inlines = (StageInline,)
     autocomplete_fields = ("users", "groups")
     list_display = ("name", "models", "state", "traffic", "decision", "dashboard")
+    list_filter = ("is_retired",)
     actions = ("enable", "disable", "reset")
 
     class Media:
@@ -172,7 +173,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
                 },
             ),
             (_("Ramp"), {"fields": ("ramp_mode", "second_pair_above")}),
-            (_("Note"), {"fields": ("note",)}),
+            (_("Note"), {"fields": ("note", "is_retired")}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

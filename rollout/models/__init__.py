@@ -19,6 +19,7 @@ from rollout.models.rollouts import (
     RampState,
     Rollout,
     Stage,
+    live_rollouts,
     new_salt,
     validate_criteria,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Source",
     "Stage",
     "Verdict",
+    "live_rollouts",
     "new_salt",
     "validate_criteria",
 ]

@@ -53,6 +53,10 @@ class RampState(models.TextChoices):
     ROLLED_BACK = "rolled_back", _("Rolled back")
 
 
+# A check holds where it is not known, as NULL = false is: so it is said that there is a value.
+_OFF = models.Q(everyone__isnull=False) & models.Q(everyone=False)
+
+
 class Rollout(AbstractUserFlag):
     """Moves people from the baseline model key to the candidate model key.
 
@@ -89,6 +93,11 @@ class Rollout(AbstractUserFlag):
             "Among rollouts that are on for the same baseline model, lower goes first: it takes its percentage of "
             "people, the next takes its own of the rest."
         ),
+    )
+    is_retired = models.BooleanField(
+        _("retired"),
+        default=False,
+        help_text=_("Over for good: it takes no requests, and its history and reports stay. It must be off."),
     )
     version = models.PositiveIntegerField(_("version"), default=1, editable=False)
     run = models.PositiveIntegerField(
@@ -219,10 +228,14 @@ class Rollout(AbstractUserFlag):
                 violation_error_message=_("The candidate must be another model than the baseline."),
             ),
             models.CheckConstraint(
-                condition=models.Q(everyone=False, ramp_state__in=("pending", "rolled_back"))
-                | models.Q(models.Q(everyone__isnull=True) | models.Q(everyone=True))
-                & models.Q(ramp_state__in=("running", "paused", "completed")),
+                condition=_OFF & models.Q(ramp_state__in=("pending", "rolled_back"))
+                | ~_OFF & models.Q(ramp_state__in=("running", "paused", "completed")),
                 name="off_is_pending_or_rolled_back",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_retired=False) | _OFF,
+                name="retired_is_off",
+                violation_error_message=_("A retired rollout is off. Disable it first, or take it out of retirement."),
             ),
         ]
 
@@ -263,6 +276,12 @@ class Rollout(AbstractUserFlag):
     def is_active(self, request: HttpRequest, read_only: bool = False) -> bool:
         """waffle's entry point. No cookie, query string or dice takes part."""
         return self.is_active_for_user(request.user, getattr(request, "LANGUAGE_CODE", ""))
+
+
+def live_rollouts() -> "models.QuerySet[Rollout]":
+    """Those that are not retired."""
+    rollouts: models.QuerySet[Rollout] = Rollout.objects.all()
+    return rollouts.filter(is_retired=False)
 
 
 class Stage(models.Model):

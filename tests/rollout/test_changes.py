@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from rollout.changes import RESET, ChangeRefused, RolloutNotFound, VersionConflict, change_rollout, parse_percent
 from rollout.defaults import RAMP
 from rollout.models import Rollout, RolloutChange
+from rollout.pilot import tick
+from rollout.services import route
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
 from tests.rollout.factories import ADA
@@ -229,3 +231,39 @@ def test_changes_at_the_same_moment_each_leave_their_line():
     assert [old for old, _new in steps] == ["5.00", *(new for _old, new in steps[:-1])]
     assert state()["percent"] == steps[-1][1]
     assert Rollout.objects.get(name=NAME).version == 5
+
+
+# --- retirement ---
+
+
+@pytest.mark.django_db
+def test_a_rollout_is_retired_when_it_is_off_and_then_takes_no_requests_and_keeps_its_history():
+    with pytest.raises(ChangeRefused, match="is off"):
+        change({"is_retired": True})
+    change({"enabled": False})
+    assert route(requested_model="chat-model", unit="u").reason == "disabled"
+
+    change({"is_retired": True})
+
+    assert route(requested_model="chat-model", unit="u").reason == "not_in_rollout"
+    assert tick(clock=lambda: NOW) == 0
+    assert [line.changes["is_retired"] for line in RolloutChange.objects.all()[:1]] == [[False, True]]
+    with pytest.raises(ChangeRefused, match="out of retirement"):
+        change({"enabled": True})
+    change({"is_retired": False, "enabled": True})
+    assert route(requested_model="chat-model", unit="u").reason == "percentage"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE rollout_rollout SET ramp_state = 'pending'",
+        "UPDATE rollout_rollout SET ramp_state = 'rolled_back'",
+        "UPDATE rollout_rollout SET is_retired = true",
+        "UPDATE rollout_rollout SET everyone = false",
+    ],
+)
+def test_state_and_switch_can_not_disagree_past_us_either(statement):
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)

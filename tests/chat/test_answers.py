@@ -91,7 +91,8 @@ def test_a_reader_who_comes_back_gets_only_what_it_has_not_seen(visitor: httpx2.
     assert all(number > first[-1][1] for number in numbers)
     final = rest[-1][2]["html"]
     assert shown(rest, shown(first)) == [block for block in shown(rest, shown(first)) if block in final]
-    assert whole[-1][2]["state"] == "stopped"
+    # A busy machine may have come to its end before the stop.
+    assert whole[-1][2]["state"] in ("stopped", "complete")
 
 
 def test_stop_ends_the_answer_and_keeps_its_text(visitor: httpx2.Client):

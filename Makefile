@@ -2,14 +2,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := config chat rollout metrics simulator tests
+PACKAGES := config chat rollout metrics api simulator tests
 # More arguments for pytest: make test ARGS="-k rollout"
 ARGS ?=
 
 # Another project's, if the shell has one.
 unexport DJANGO_SETTINGS_MODULE
 
-.PHONY: run demo test check format lock clean
+.PHONY: run demo test check schema format lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m config.stack
@@ -36,6 +36,12 @@ check: .venv/.installed-dev
 	$(BIN)/mypy $(PACKAGES)
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+# The API as others read it; a test holds it against the code.
+schema: export SECRET_KEY = for-checks-alone-and-long-enough-to-be-taken
+schema: export DATABASE_URL = sqlite://:memory:
+schema: .venv/.installed
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

@@ -72,16 +72,26 @@ class ConversationAdmin(ModelAdmin):
 class ApiTokenAdmin(ModelAdmin):
     """Programs' keys: shown once when made, revoked for good."""
 
-    list_display = ("prefix", "name", "user", "created_at", "last_used_at", "revoked_at")
-    list_filter = ("revoked_at",)
+    list_display = (
+        "prefix",
+        "name",
+        "user",
+        "is_read_only",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_filter = ("is_read_only", "expires_at", "revoked_at")
     list_select_related = ("user",)
     search_fields = ("prefix", "name", "user__username")
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new token needs a name and an account."""
-        return ("name", "user") if obj is None else ("name", "user", *self.readonly_fields)
+        """A new token needs a name and an account, and may be held to less."""
+        fields = ("name", "user", "is_read_only", "expires_at")
+        return fields if obj is None else (*fields, *self.readonly_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A token stays with its account."""
@@ -95,11 +105,13 @@ class ApiTokenAdmin(ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, queryset=accounts, initial=request.user.pk, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[ApiToken]", change: bool) -> None:
-        """A new token is made by ``tokens``; an old one can only get another name."""
+        """A new token is made by ``tokens``; an old one can get another name, time or limit."""
         if change:
             super().save_model(request, obj, form, change)
             return
-        made, text = tokens.create_token(user=obj.user, name=obj.name)
+        made, text = tokens.create_token(
+            user=obj.user, name=obj.name, expires_at=obj.expires_at, is_read_only=obj.is_read_only
+        )
         obj.__dict__.update(made.__dict__)
         obj.text = text
 

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from chat import tokens
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class BearerTokenAuthentication(BaseAuthentication):
-    """``Authorization: Bearer <token>``; 401 with the reason in words for a header that is no good."""
+    """``Authorization: Bearer <token>``; 401 with the reason in words for a header that is no good.
+
+    403 where a read-only token comes with a method that changes things.
+    """
 
     def authenticate(self, request: Request) -> "tuple[User, ApiToken] | None":
         """The token's account, or ``None`` where the request carries no bearer header at all."""
@@ -25,9 +29,16 @@ class BearerTokenAuthentication(BaseAuthentication):
             return None
         if len(rest) != 1:
             raise exceptions.AuthenticationFailed(_("The header must be: Authorization: Bearer <token>."))
-        token = tokens.find_token(rest[0].decode("latin-1"), now=timezone.now())
+        try:
+            token = tokens.find_token(rest[0].decode("latin-1"), now=timezone.now())
+        except tokens.TokenExpired as error:
+            raise exceptions.AuthenticationFailed(_("This token has expired."), code="token_expired") from error
         if token is None:
             raise exceptions.AuthenticationFailed(_("This token is unknown or revoked."))
+        if token.is_read_only and request.method not in SAFE_METHODS:
+            raise exceptions.PermissionDenied(
+                _("This token is read-only: it can look and change nothing."), code="read_only_token"
+            )
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

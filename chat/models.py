@@ -124,6 +124,10 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True, help_text=_("Empty: it never does."))
+    is_read_only = models.BooleanField(
+        _("read-only"), default=False, help_text=_("It can look and change nothing, whatever its account may do.")
+    )
 
     class Meta:
         verbose_name = _("API token")

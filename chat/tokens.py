@@ -11,18 +11,36 @@ PREFIX = "sluice_"
 _LAST_USED_STEP = timedelta(minutes=1)
 
 
-def create_token(*, user: User, name: str = "") -> tuple[ApiToken, str]:
+class TokenExpired(Exception):
+    """The token was good once."""
+
+
+def create_token(
+    *, user: User, name: str = "", expires_at: datetime | None = None, is_read_only: bool = False
+) -> tuple[ApiToken, str]:
     """Make a token for an account. The text returned is the only copy of it."""
     text = PREFIX + secrets.token_urlsafe(32)
-    token = ApiToken.objects.create(user=user, name=name, prefix=text[: len(PREFIX) + 5], digest=_digest(text))
+    token = ApiToken.objects.create(
+        user=user,
+        name=name,
+        prefix=text[: len(PREFIX) + 5],
+        digest=_digest(text),
+        expires_at=expires_at,
+        is_read_only=is_read_only,
+    )
     return token, text
 
 
 def find_token(text: str, *, now: datetime) -> ApiToken | None:
-    """The live token behind ``text``, of an active account; notes its use, at most once a minute."""
+    """The live token behind ``text``, of an active account; notes its use, at most once a minute.
+
+    Raises TokenExpired for one that would be live but for its time.
+    """
     token = ApiToken.objects.select_related("user").filter(digest=_digest(text), revoked_at=None).first()
     if token is None or not token.user.is_active:
         return None
+    if token.expires_at is not None and token.expires_at <= now:
+        raise TokenExpired
     if token.last_used_at is None or now - token.last_used_at >= _LAST_USED_STEP:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token

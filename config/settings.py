@@ -155,6 +155,9 @@ EVENT_LOG_TTL_S = env.int("EVENT_LOG_TTL_S", 3600, validate=validate.Range(min=6
 # How long single calls are kept, in days; the roll-ups keep what they add up to.
 CALL_RETENTION_DAYS = env.int("CALL_RETENTION_DAYS", 90, validate=validate.Range(min=2))
 
+# How many requests a minute one account may send to /api/v1/, or one address where nobody is signed in.
+API_RATE_LIMIT = env.int("API_RATE_LIMIT", 600, validate=validate.Range(min=1))
+
 # Who may read /metrics: whoever has the token; where there is none, whoever comes from these addresses.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 METRICS_ALLOWED_ADDRESSES = env.networks("METRICS_ALLOWED_ADDRESSES", "127.0.0.1,::1")
@@ -179,6 +182,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "api",
     "metrics",
     "rollout",
     "chat",
@@ -316,8 +320,14 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sluice",
-    "DESCRIPTION": "Reads and steers the rollout of a cheaper chat model.",
+    "DESCRIPTION": "Reads and steers rollouts of a cheaper chat model.",
     "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.schema.add_conventions"],
+    "ENUM_NAME_OVERRIDES": {
+        "LatencyMeasure": "rollout.models.LatencyMeasure.choices",
+        "CriterionName": "rollout.models.CRITERIA",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -346,6 +356,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3500},
     },
+    "delete-old-answers": {"task": "api.delete_old_answers", "schedule": 3600.0, "options": {"expires": 3500}},
     "count-people": {"task": "metrics.count_people", "schedule": 60.0, "options": {"expires": 55}},
     "delete-old-calls": {"task": "metrics.delete_old_calls", "schedule": 3600.0, "options": {"expires": 3500}},
 }

@@ -21,4 +21,9 @@ urlpatterns = [
     path("metrics", monitoring.metrics, name="metrics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", _with_icons(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),
+    # Last: it answers for every other path of the API.
+    path("", include("api.urls")),
 ]
+
+handler400 = "api.problems.bad_request"
+handler500 = "api.problems.server_error"

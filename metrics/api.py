@@ -10,35 +10,17 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import exceptions, serializers, status
+from rest_framework import status
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView, exception_handler
 
+from api.problems import Refusal, refusals
+from api.views import ApiView
 from metrics.export import FORMATS, ExportRefused, parse_export, write_export
 
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 _A_MOMENT = "A date, in the installation's time zone, or ISO-8601 with an offset. "
-
-
-class ExportErrorSerializer(serializers.Serializer[Any]):
-    """Every error of the export."""
-
-    error = serializers.CharField(help_text="What is wrong, in words.")
-    code = serializers.CharField(help_text="What is wrong, for programs.")
-
-
-class MayViewCalls(BasePermission):
-    """Staff with ``metrics.view_modelcall``."""
-
-    message = _("Only staff who may view model calls can do this.")
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Whether this account is one of them."""
-        return request.user.is_staff and request.user.has_perm("metrics.view_modelcall")
 
 
 class AnyFormat(DefaultContentNegotiation):
@@ -52,17 +34,23 @@ class AnyFormat(DefaultContentNegotiation):
         return renderer, renderer.media_type
 
 
-class ExportView(APIView):
+class ExportView(ApiView):
     """Ended calls as a file."""
 
     # No HEAD: it would read all calls to throw them away.
     http_method_names = ["get"]
-    permission_classes = [MayViewCalls]
+    not_allowed = _("Only staff who may view model calls can do this.")
     content_negotiation_class = AnyFormat
 
-    def get_exception_handler(self) -> Any:
-        """Errors in words."""
-        return _error_response
+    def may(self, user: Any) -> bool:
+        """Staff with ``metrics.view_modelcall``."""
+        return bool(user.is_staff and user.has_perm("metrics.view_modelcall"))
+
+    def translate(self, error: Exception) -> Exception:
+        """An export that makes no sense."""
+        if isinstance(error, ExportRefused):
+            return Refusal(str(error), status=status.HTTP_400_BAD_REQUEST, code=error.code)
+        return error
 
     @extend_schema(
         operation_id="export_calls",
@@ -77,7 +65,7 @@ class ExportView(APIView):
         responses={
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
-            **{(code, "application/json"): ExportErrorSerializer for code in (400, 401, 403)},
+            **refusals(400),
         },
     )
     def get(self, request: Request) -> StreamingHttpResponse:
@@ -112,16 +100,3 @@ def _next(pieces: Iterator[str]) -> str | None:
         return next(pieces, None)
     finally:
         close_old_connections()
-
-
-def _error_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Any refusal as ``{"error": words, "code": …}``."""
-    if isinstance(error, ExportRefused):
-        refused = exceptions.APIException(str(error), code=error.code)
-        refused.status_code = status.HTTP_400_BAD_REQUEST
-        error = refused
-    response = exception_handler(error, context)
-    if response is not None:
-        detail = response.data["detail"]
-        response.data = {"error": str(detail), "code": detail.code}
-    return response

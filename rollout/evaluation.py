@@ -52,6 +52,12 @@ def evaluate(rollout: Rollout, *, now: datetime) -> Decision:
     return decision
 
 
+def newest_evaluation(rollout: Rollout, decision: Decision) -> Evaluation | None:
+    """What is kept of this decision, of the present run and percentage; ``None`` where that is not kept yet."""
+    last = Evaluation.objects.filter(rollout=rollout.name).first()
+    return last if last is not None and _is_same(last, rollout, decision) else None
+
+
 def evidence_of(decision: Decision) -> list[dict[str, Any]]:
     """Each criterion's figures as JSON values, with its words."""
     return [
@@ -78,11 +84,7 @@ def _keep(rollout: Rollout, decision: Decision, now: datetime) -> None:
         "last_at": now,
     }
     last = Evaluation.objects.filter(rollout=rollout.name).first()
-    if last is not None and (last.verdict, last.percent, last.evidence.get("run")) == (
-        decision.verdict,
-        rollout.percent,
-        rollout.run,
-    ):
+    if last is not None and _is_same(last, rollout, decision):
         for field, value in reached.items():
             setattr(last, field, value)
         last.save(update_fields=list(reached))
@@ -101,6 +103,11 @@ def _keep(rollout: Rollout, decision: Decision, now: datetime) -> None:
                 reason=words.reason(decision),
                 now=now,
             )
+
+
+def _is_same(last: Evaluation, rollout: Rollout, decision: Decision) -> bool:
+    kept = (last.verdict, last.percent, last.evidence.get("run"))
+    return kept == (decision.verdict, rollout.percent, rollout.run)
 
 
 def _snapshot(rollout: Rollout, slow: MeasureName, now: datetime) -> Snapshot:

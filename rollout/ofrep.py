@@ -23,7 +23,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from rollout.api import BodyTooLarge, StrictJSONParser, account_of
+from api.parsing import BodyTooLarge, StrictJSONParser
+from api.views import account_of
 from rollout.changes import RolloutNotFound, get_rollout
 from rollout.models import Rollout
 from rollout.routing import UnitRefused, explanation_of, parse_unit

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
+from api.fields import Fields, StrictBooleanField
 from metrics.health import ArmHealth
 from rollout.changes import ChangeRefused, parse_percent
 from rollout.criteria import PerArm
@@ -24,8 +25,6 @@ from rollout.words import criterion_in_words, criterion_title
 
 # Raised when a key of the document changes its meaning or goes.
 SCHEMA_VERSION = 1
-
-Fields = dict[str, serializers.Field[Any, Any, Any, Any]]
 
 
 def _number(source: str) -> serializers.FloatField:
@@ -263,16 +262,6 @@ class StatusSerializer(serializers.Serializer[Status]):
     def proceed_or_review(self, status: Status) -> Literal["PROCEED", "REVIEW_NEEDED"]:
         """The older tool's two words for the decision."""
         return "PROCEED" if status.should_proceed else "REVIEW_NEEDED"
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """JSON's true or false, and nothing that only looks like it."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Take the value as it is."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input="")
-        return data
 
 
 class PercentageField(serializers.FloatField):

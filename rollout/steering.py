@@ -20,7 +20,7 @@ from rollout.ramp import Mode, Ramp, State, Step, state_after
 from rollout.refusals import ChangeRefused
 
 # Fields that are written as given; the rest have a meaning of their own, below.
-_PLAIN = (
+PLAIN = (
     "priority",
     "is_retired",
     "superusers",
@@ -43,7 +43,7 @@ _PLAIN = (
     "second_pair_above",
 )
 _MANY = ("users", "groups")
-FIELDS = ("enabled", "forced", "percent", *_PLAIN, *_MANY, "stages", "rerandomise")
+FIELDS = ("enabled", "forced", "percent", *PLAIN, *_MANY, "stages", "rerandomise")
 # What a verb of the ramp and an undone change may set besides.
 _INNER = ("ramp_state", "approved_percent", "salt")
 STAGE_FIELDS = ("percent", "min_days", "min_sample", "min_people", "needs_approval")
@@ -86,7 +86,7 @@ def describe(rollout: Rollout) -> dict[str, Any]:
         "enabled": rollout.is_on,
         "forced": rollout.everyone is True,
         "percent": f"{rollout.percent:.2f}",
-        **{field: _json(getattr(rollout, field)) for field in (*_PLAIN, "ramp_state", "approved_percent")},
+        **{field: _json(getattr(rollout, field)) for field in (*PLAIN, "ramp_state", "approved_percent")},
         "users": sorted(str(user) for user in rollout.users.all()),
         "groups": sorted(str(group) for group in rollout.groups.all()),
         "stages": [_described(stage) for stage in rollout.stages.order_by("position")],
@@ -138,7 +138,7 @@ def apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
     if "percent" in changes:
         rollout.percent = parse_percent(changes["percent"])
     rollout.everyone = _everyone(rollout.everyone, changes.get("enabled"), changes.get("forced"))
-    for field in (*_PLAIN, *_INNER):
+    for field in (*PLAIN, *_INNER):
         if field in changes:
             setattr(rollout, field, changes[field])
     if changes.get("rerandomise"):

@@ -315,7 +315,8 @@ def test_a_refusal_over_http_is_json(asked, code):
 
     assert answer.status_code == 400
     assert answer.json()["code"] == code
-    assert answer.json()["error"]
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"]
 
 
 @pytest.mark.django_db
@@ -325,7 +326,10 @@ def test_only_staff_who_may_view_calls_get_them(client: Client):
     for refused in (staff_with().get(PATH), staff_with("change_rollout").get(PATH)):
         assert refused.status_code == 403
         assert refused.json() == {
-            "error": "Only staff who may view model calls can do this.",
+            "type": "/api/problems#not-allowed",
+            "title": "This account may not do that",
+            "status": 403,
+            "detail": "Only staff who may view model calls can do this.",
             "code": "permission_denied",
         }
 

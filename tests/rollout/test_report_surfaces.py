@@ -136,7 +136,7 @@ def test_what_is_not_there_is_told_in_words(report, viewer, path, status):
     answer = viewer.get(path)
 
     assert answer.status_code == status
-    assert answer.json()["error"]
+    assert answer.json()["detail"]
 
 
 def test_reports_are_for_staff_who_may_view_them(report, client):

@@ -1,9 +1,8 @@
-"""The status API. Thin: who may ask, what came in, what goes out; the work is in services and changes.
+"""The older tool's path. Thin: who may ask, what came in, what goes out; the work is in services and changes.
 
 Knows HTTP and the rollout's services. Every error is JSON with ``error`` in words and a ``code``.
 """
 
-import json
 from typing import Any
 
 from django.conf import settings
@@ -15,30 +14,21 @@ from django.utils.translation import gettext_lazy
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, status
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
+from api.parsing import BodyTooLarge, StrictJSONParser
+from api.renderers import FormatNegotiation
+from api.views import account_of
 from rollout import services, text
 from rollout.changes import Actor, ChangeRefused, RolloutNotFound, VersionConflict, change_rollout, get_rollout
 from rollout.models import Source
-from rollout.renderers import FormatNegotiation, ReportRenderer
+from rollout.renderers import ReportRenderer
 from rollout.report_text import trend
 from rollout.serializers import ChangedSerializer, ConfigSerializer, ErrorSerializer, StatusSerializer
-
-# Many times what a change takes; a body is read into memory whole.
-MAX_BODY_BYTES = 10_000
-
-
-def account_of(request: Request) -> Any:
-    """Who asks. NotAuthenticated (401) for guests too: nobody knows who they are."""
-    user: Any = request.user
-    if not user.is_authenticated or user.is_guest:
-        raise exceptions.NotAuthenticated(_("Sign in, or send a token: Authorization: Bearer <token>."))
-    return user
 
 
 class StatusPermission(BasePermission):
@@ -50,32 +40,6 @@ class StatusPermission(BasePermission):
         """Whether this account may do it."""
         user = account_of(request)
         return request.method in SAFE_METHODS or (user.is_staff and user.has_perm("rollout.change_rollout"))
-
-
-class BodyTooLarge(exceptions.APIException):
-    """More than any change needs."""
-
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = gettext_lazy("The body is too large.")
-    default_code = "too_large"
-
-
-class StrictJSONParser(JSONParser):
-    """JSON as its standard has it: no NaN, and no depth or length that could hurt."""
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """The body's value. ParseError where it is not JSON."""
-        body = stream.read(MAX_BODY_BYTES + 1)
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge
-        try:
-            return json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise exceptions.ParseError(_("The body is not valid JSON.")) from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 class StatusView(APIView):
@@ -94,7 +58,7 @@ class StatusView(APIView):
         return error_response
 
     @extend_schema(
-        operation_id="rollout_status",
+        operation_id="default_rollout_status",
         summary="How the rollout stands",
         tags=["rollout"],
         parameters=[
@@ -122,7 +86,7 @@ class StatusView(APIView):
         return Response(document, headers={"Cache-Control": "private, no-cache"})
 
     @extend_schema(
-        operation_id="change_rollout",
+        operation_id="steer_default_rollout",
         summary="Steer the rollout",
         tags=["rollout"],
         request=ConfigSerializer,

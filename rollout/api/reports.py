@@ -8,35 +8,20 @@ from django.utils.translation import gettext_lazy
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, serializers
-from rest_framework.pagination import CursorPagination
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from rollout.api import account_of, error_response
+from api.paging import CursorPages, page_of
+from api.problems import refusals
+from api.renderers import CsvRenderer
+from rollout.api.base import NAME, RolloutView
 from rollout.changes import get_rollout
 from rollout.models import Report
-from rollout.renderers import CsvRenderer, FormatNegotiation, ReportRenderer
+from rollout.renderers import ReportRenderer
 from rollout.report_files import report_csv
 from rollout.report_text import report_text
 from rollout.reports import ReportNotFound, find_report, parse_day
-from rollout.serializers import ErrorSerializer
-
-_NAME = OpenApiParameter("name", location="path", description="The rollout's name.")
-_REFUSALS = {(code, "application/json"): ErrorSerializer for code in (400, 401, 403, 404)}
-
-
-class MayViewReports(BasePermission):
-    """Staff with ``rollout.view_report``."""
-
-    message = gettext_lazy("Only staff who may view reports can do this.")
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Whether this account is one of them."""
-        user = account_of(request)
-        return bool(user.is_staff and user.has_perm("rollout.view_report"))
 
 
 class ReportSerializer(serializers.ModelSerializer[Report]):
@@ -50,20 +35,18 @@ class ReportSerializer(serializers.ModelSerializer[Report]):
         fields = ("kind", "firstDay", "version", "builtAt")
 
 
-class NewestFirst(CursorPagination):
+class NewestFirst(CursorPages):
     """By first day; what is built meanwhile moves no page."""
 
-    page_size = 50
     ordering = ("-first_day", "kind")
 
 
-class _ReportsAPI(APIView):
-    permission_classes = [MayViewReports]
-    http_method_names = ["get", "head", "options"]
+class _ReportsAPI(RolloutView):
+    not_allowed = gettext_lazy("Only staff who may view reports can do this.")
 
-    def get_exception_handler(self) -> Any:
-        """Errors in words."""
-        return error_response
+    def may(self, user: Any) -> bool:
+        """Staff with ``rollout.view_report``."""
+        return bool(user.is_staff and user.has_perm("rollout.view_report"))
 
 
 class ReportsView(_ReportsAPI):
@@ -74,11 +57,11 @@ class ReportsView(_ReportsAPI):
         summary="A rollout's reports, newest first",
         tags=["reports"],
         parameters=[
-            _NAME,
+            NAME,
             OpenApiParameter("kind", enum=Report.Kind.values, description="Daily or weekly ones alone."),
             OpenApiParameter("cursor", description="From a page's next or previous."),
         ],
-        responses={200: ReportSerializer(many=True), **_REFUSALS},
+        responses={200: page_of(ReportSerializer), **refusals(400, 404)},
     )
     def get(self, request: Request, name: str) -> Response:
         """Newest versions, fifty a page."""
@@ -95,14 +78,13 @@ class ReportView(_ReportsAPI):
     """One report."""
 
     renderer_classes = [JSONRenderer, CsvRenderer, ReportRenderer]
-    content_negotiation_class = FormatNegotiation
 
     @extend_schema(
         operation_id="read_report",
         summary="One report",
         tags=["reports"],
         parameters=[
-            _NAME,
+            NAME,
             OpenApiParameter("kind", enum=Report.Kind.values, location="path"),
             OpenApiParameter("day", OpenApiTypes.DATE, location="path", description="A day that the report is of."),
             OpenApiParameter("version", int, description="An older version; without it, the newest."),
@@ -111,7 +93,7 @@ class ReportView(_ReportsAPI):
             (200, "application/json"): OpenApiTypes.OBJECT,
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "text/plain"): OpenApiTypes.STR,
-            **_REFUSALS,
+            **refusals(400, 404),
         },
     )
     def get(self, request: Request, name: str, kind: str, day: str) -> Response:
@@ -125,7 +107,7 @@ class ReportView(_ReportsAPI):
             )
         except ReportNotFound as missing:
             raise exceptions.NotFound(str(missing)) from missing
-        headers = {"Cache-Control": "private, no-cache"}
+        headers = {}
         if isinstance(request.accepted_renderer, CsvRenderer):
             filename = f"{report.rollout}-{kind}-{report.first_day}.csv"
             headers["Content-Disposition"] = f'attachment; filename="{filename}"'

@@ -28,7 +28,7 @@ class StrictIntegerField(serializers.IntegerField):
         """Take the value as it is."""
         if isinstance(data, bool) or not isinstance(data, int | float):
             self.fail("invalid")
-        return super().to_internal_value(data)  # type: ignore[arg-type]
+        return super().to_internal_value(data)
 
 
 class StrictCharField(serializers.CharField):

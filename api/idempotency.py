@@ -40,7 +40,8 @@ def idempotent(handler: Callable[..., Any]) -> Callable[..., Any]:
         given = request.headers.get(HEADER)
         if given is None:
             return handler(view, request, *args, **kwargs)
-        claim = _claim(account_id=request.user.pk, key=_parse(given), fingerprint=_fingerprint(request))
+        user: Any = request.user
+        claim = _claim(account_id=user.pk, key=_parse(given), fingerprint=_fingerprint(request))
         if claim.status is not None:
             headers = {**claim.headers, "Idempotent-Replayed": "true"}
             return HttpResponse(bytes(claim.body), status=claim.status, headers=headers)
@@ -69,9 +70,9 @@ def _answered(handler: Callable[..., Any], view: Any, request: Request, *args: A
     except Exception as error:  # noqa: BLE001  (as DRF does; what is not a refusal is raised again)
         response = view.handle_exception(error)
     renderer: Any = request.accepted_renderer
-    body = renderer.render(response.data, renderer.media_type, {})
+    headers = {**response.headers, "Content-Type": renderer.media_type}
     return HttpResponse(
-        body, status=response.status_code, headers=dict(response.headers), content_type=renderer.media_type
+        renderer.render(response.data, renderer.media_type, {}), status=response.status_code, headers=headers
     )
 
 

@@ -27,7 +27,7 @@ class CursorPages(CursorPagination):
 
 def page_of(row: type[serializers.BaseSerializer[Any]]) -> Any:
     """The shape of a page, for ``extend_schema``."""
-    link = {"allow_null": True, "help_text": "The address of the page, or null where there is none."}
+    link: Any = {"allow_null": True, "help_text": "The address of the page, or null where there is none."}
     return inline_serializer(
         f"{row.__name__.removesuffix('Serializer')}Page",
         {"next": serializers.URLField(**link), "previous": serializers.URLField(**link), "results": row(many=True)},

@@ -9,7 +9,7 @@ from rest_framework import exceptions, status
 from rest_framework.parsers import JSONParser
 
 # Many times what a change takes; a body is read into memory whole.
-MAX_BODY_BYTES = 10_000
+MAX_BODY_BYTES = 100_000
 
 
 class BodyTooLarge(exceptions.APIException):

@@ -81,7 +81,7 @@ KINDS: Mapping[int, Kind] = {
     413: Kind(
         slug="too-large",
         title=gettext_lazy("The body is too large"),
-        words=gettext_lazy("No request needs more than ten thousand bytes."),
+        words=gettext_lazy("No request needs more than a hundred thousand bytes."),
     ),
     415: Kind(
         slug="media-type",
@@ -142,7 +142,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="What is wrong, in words.")
     code = serializers.CharField(help_text="What is wrong, for programs.")
-    errors = FieldProblemSerializer(many=True, required=False)
+    errors = FieldProblemSerializer(many=True, required=False)  # type: ignore[assignment]
 
 
 def refusals(*statuses: int) -> dict[Any, Any]:

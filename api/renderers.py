@@ -37,7 +37,7 @@ class FormatNegotiation(DefaultContentNegotiation):
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
         """The renderer and its media type. Http404 for a format that there is not."""
         wanted = request.query_params.get(self.settings.URL_FORMAT_OVERRIDE)
-        if wanted:
+        if wanted is not None:
             renderer = self.filter_renderers(renderers, wanted)[0]
             return renderer, renderer.media_type
         renderer, media_type = super().select_renderer(request, renderers, format_suffix)

@@ -1,12 +1,11 @@
 """The API's own paths; the last one takes what nobody else did."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from api.views import UnknownPath, problems_page
 
 urlpatterns = [
     path("api/problems", problems_page, name="problems"),
-    path("api/v1", UnknownPath.as_view()),
-    path("api/v1/", UnknownPath.as_view()),
-    path("api/v1/<path:rest>", UnknownPath.as_view()),
+    # Not <path:…>, which takes no line breaks.
+    re_path(r"\Aapi/v1(/[\s\S]*)?\Z", UnknownPath.as_view()),
 ]

@@ -30,7 +30,7 @@ class ApiView(APIView):
     """One path of the API. Subclasses say who ``may`` use it, and how they ``translate`` what their services raise."""
 
     parser_classes = [StrictJSONParser]
-    content_negotiation_class = FormatNegotiation
+    content_negotiation_class: Any = FormatNegotiation
     not_allowed: Any = gettext_lazy("This account may not do that.")
     allowance: Allowance | None = None
 
@@ -88,11 +88,10 @@ class UnknownPath(ApiView):
     def check_permissions(self, request: Request) -> None:
         """That there is nothing is no secret."""
 
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Whatever the method: there is nothing."""
+        super().initial(request, *args, **kwargs)
         raise exceptions.NotFound(_("There is no such path."))
-
-    options = http_method_not_allowed
 
 
 def problems_page(request: HttpRequest) -> HttpResponse:

@@ -21,6 +21,7 @@ from metrics.export import FORMATS, ExportRefused, parse_export, write_export
 
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 _A_MOMENT = "A date, in the installation's time zone, or ISO-8601 with an offset. "
+_MOMENT = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
 
 
 class AnyFormat(DefaultContentNegotiation):
@@ -58,8 +59,10 @@ class ExportView(ApiView):
         tags=["calls"],
         parameters=[
             OpenApiParameter("format", enum=FORMATS, default="csv", description="CSV, or one JSON object a line."),
-            OpenApiParameter("from", description=f"{_A_MOMENT}Calls that started before are left out."),
-            OpenApiParameter("to", description=f"{_A_MOMENT}A date's whole day is in; a moment itself is out."),
+            OpenApiParameter("from", _MOMENT, description=f"{_A_MOMENT}Calls that started before are left out."),
+            OpenApiParameter(
+                "to", _MOMENT, description=f"{_A_MOMENT}A date's whole day is in; a moment itself is out."
+            ),
             OpenApiParameter("rollout", description="Calls of this rollout alone."),
         ],
         responses={

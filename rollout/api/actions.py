@@ -23,7 +23,7 @@ from rollout.api.base import (
     waiting_response,
 )
 from rollout.api.documents import RolloutSerializer, WaitsSerializer, WhySerializer
-from rollout.changes import ChangeWaits, act
+from rollout.changes import ChangeWaits, act, get_rollout
 from rollout.ramp import VERBS, Verb
 
 
@@ -47,8 +47,7 @@ class ActionView(RolloutView):
     @idempotent
     def post(self, request: Request, name: str, verb: Verb) -> Response:
         """409 where it does not fit; `state` says where the ramp is. `If-Match` never holds up a `roll_back`."""
-        # A stop is never refused because somebody else was at it too.
-        version = None if verb == "roll_back" else expected_version(request, name)
+        get_rollout(name)
         wanted = WhySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         try:
@@ -57,7 +56,8 @@ class ActionView(RolloutView):
                 verb,
                 actor=actor_of(request),
                 why=wanted.validated_data.get("why", ""),
-                expected_version=version,
+                # A stop is never refused because somebody else was at it too.
+                expected_version=None if verb == "roll_back" else expected_version(request, name),
                 now=timezone.now(),
             )
         except ChangeWaits as waits:

@@ -117,7 +117,7 @@ class ChangeSerializer(StrictSerializer):
             **_steerable(required=False),
             "users": _names(required=False, help_text="Testers, by user name."),
             "groups": _names(required=False, help_text="Groups of testers, by name."),
-            "stages": StageSerializer(many=True, required=False, max_length=MAX_STAGES),
+            "stages": serializers.ListField(child=StageSerializer(), required=False, max_length=MAX_STAGES),
             "rerandomise": StrictBooleanField(required=False, help_text="True: deal everyone anew."),
             "why": StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For the history."),
         }
@@ -135,8 +135,11 @@ class CreateSerializer(ChangeSerializer):
 
     def get_fields(self) -> Fields:
         """What it can't do without, before the rest."""
-        name = StrictCharField(max_length=100, help_text="Letters, digits, hyphens and underscores.")
-        keys = {name: StrictCharField(max_length=100, help_text="A model key.") for name in ("baseline", "candidate")}
+        name = StrictCharField(min_length=1, max_length=100, help_text="Letters, digits, hyphens and underscores.")
+        keys = {
+            name: StrictCharField(min_length=1, max_length=100, help_text="A model key.")
+            for name in ("baseline", "candidate")
+        }
         return {"name": name, **keys, **super().get_fields()}
 
 

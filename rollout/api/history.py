@@ -26,7 +26,7 @@ class RolloutChangeSerializer(serializers.ModelSerializer[RolloutChange]):
     """One line. It is never changed."""
 
     changedAt = serializers.DateTimeField(source="changed_at", default_timezone=UTC)
-    source = serializers.ChoiceField(Source.choices)
+    source = serializers.ChoiceField(Source.choices)  # type: ignore[assignment]
     approvedBy = serializers.CharField(source="approved_by", help_text="The second person, where it took one.")
     changes = serializers.SerializerMethodField("in_camel", help_text="Field → [old, new].")
     evidence = serializers.DictField(help_text="The figures at that moment.")

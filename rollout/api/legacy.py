@@ -73,6 +73,8 @@ class StatusView(APIView):
             (200, "text/plain"): OpenApiTypes.STR,
             (400, "application/json"): ErrorSerializer,
             (401, "application/json"): ErrorSerializer,
+            (404, "application/json"): ErrorSerializer,
+            (406, "application/json"): ErrorSerializer,
         },
     )
     def get(self, request: Request) -> Response:

@@ -87,7 +87,11 @@ class ReportView(_ReportsAPI):
             NAME,
             OpenApiParameter("kind", enum=Report.Kind.values, location="path"),
             OpenApiParameter("day", OpenApiTypes.DATE, location="path", description="A day that the report is of."),
-            OpenApiParameter("version", int, description="An older version; without it, the newest."),
+            OpenApiParameter(
+                "version",
+                {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+                description="An older version; without it, the newest.",
+            ),
         ],
         responses={
             (200, "application/json"): OpenApiTypes.OBJECT,

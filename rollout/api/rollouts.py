@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -57,8 +58,8 @@ class RolloutsView(RolloutView):
     def get(self, request: Request) -> Response:
         """Fifty a page."""
         pages = ByName()
-        found = Rollout.objects.prefetch_related("users", "groups", "stages")
-        page = pages.paginate_queryset(found, request, view=self)
+        found: QuerySet[Rollout] = Rollout.objects.all()
+        page: Any = pages.paginate_queryset(found.prefetch_related("users", "groups", "stages"), request, view=self)
         return pages.get_paginated_response(RolloutSerializer(page, many=True).data)
 
     @extend_schema(
@@ -125,7 +126,7 @@ class OneRolloutView(RolloutView):
     )
     def patch(self, request: Request, name: str) -> Response:
         """All that is given, or nothing. 202: it waits for a second person. 412 has `changes`: field → [old, new]."""
-        version = expected_version(request, name)
+        get_rollout(name)
         wanted = ChangeSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         changes = wanted.changes()
@@ -138,7 +139,7 @@ class OneRolloutView(RolloutView):
                 changes,
                 actor=actor_of(request),
                 why=wanted.validated_data.get("why", ""),
-                expected_version=version,
+                expected_version=expected_version(request, name),
                 now=timezone.now(),
             )
         except ChangeWaits as waits:

@@ -37,10 +37,13 @@ class SavedEverField(MoneyField):
 class ArmV1Serializer(ArmSerializer):
     """One arm's figures. Requests are first attempts; money and tokens count every attempt."""
 
-    costUsd = baselineCostUsd = savedUsd = None  # the older path's numbers
     cost = ArmMoneyField(source="cost_usd")
     baselineCost = ArmMoneyField(source="baseline_cost_usd", help_text="The same tokens at the baseline's prices.")
     saved = ArmMoneyField(source="saved_usd")
+
+    def get_fields(self) -> Fields:
+        """Without the older path's numbers for the same."""
+        return {name: field for name, field in super().get_fields().items() if not name.endswith("Usd")}
 
 
 def _number(source: str) -> serializers.FloatField:

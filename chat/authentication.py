@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class BearerTokenAuthentication(BaseAuthentication):
     """``Authorization: Bearer <token>``; 401 with the reason in words for a header that is no good.
 
-    403 where a read-only token comes with a method that changes things.
+    403 where a read-only token comes with a method that changes things, but for views that say they ``only_reads``.
     """
 
     def authenticate(self, request: Request) -> "tuple[User, ApiToken] | None":
@@ -35,7 +35,8 @@ class BearerTokenAuthentication(BaseAuthentication):
             raise exceptions.AuthenticationFailed(_("This token has expired."), code="token_expired") from error
         if token is None:
             raise exceptions.AuthenticationFailed(_("This token is unknown or revoked."))
-        if token.is_read_only and request.method not in SAFE_METHODS:
+        view = (request.parser_context or {}).get("view")
+        if token.is_read_only and request.method not in SAFE_METHODS and not getattr(view, "only_reads", False):
             raise exceptions.PermissionDenied(
                 _("This token is read-only: it can look and change nothing."), code="read_only_token"
             )

@@ -327,6 +327,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "LatencyMeasure": "rollout.models.LatencyMeasure.choices",
         "CriterionName": "rollout.models.CRITERIA",
+        "ArmName": ["candidate", "baseline"],
     },
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

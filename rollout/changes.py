@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from rollout import ramp
 from rollout.actors import AUTOPILOT, Actor
 from rollout.defaults import RAMP, START_PERCENT
-from rollout.models import Evaluation, Proposal, Rollout, RolloutChange
+from rollout.models import Evaluation, Proposal, RampState, Rollout, RolloutChange
 from rollout.proposals import propose, takes_two
 from rollout.ramp import Verb
 from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict
@@ -191,12 +191,15 @@ def create_rollout(
     for field, key in (("baseline", baseline), ("candidate", candidate)):
         if key not in settings.CHAT_MODELS:
             raise ChangeRefused(_("There is no model of that key."), field=field)
-    rollout = Rollout(name=name, baseline=baseline, candidate=candidate, version=0)
+    # It has never run, so that one that starts off has not been rolled back either.
+    rollout = Rollout(
+        name=name, baseline=baseline, candidate=candidate, version=0, everyone=False, ramp_state=RampState.PENDING
+    )
     at = now or timezone.now()
     with transaction.atomic():
         neighbours = lock_baseline(baseline)
         splits = splits_of(neighbours)
-        apply(rollout, {"stages": RAMP, **changes})
+        apply(rollout, {"enabled": True, "stages": RAMP, **changes})
         start = {"baseline": baseline, "candidate": candidate, **describe(rollout)}
         diff = {field: [None, value] for field, value in start.items()}
         _shift(rollout, splits, [*neighbours, rollout], actor=actor, at=at)

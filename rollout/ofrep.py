@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, NoReturn
 
 from django.core.exceptions import RequestDataTooBig
-from django.utils.http import parse_etags, quote_etag
+from django.utils.http import quote_etag
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from drf_spectacular.types import OpenApiTypes
@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
+from api.conditions import is_known
 from api.parsing import BodyTooLarge, StrictJSONParser
 from api.views import account_of
 from rollout.changes import RolloutNotFound, get_rollout
@@ -100,6 +101,8 @@ class ContextRefused(exceptions.APIException):
 
 
 class _EvaluationView(APIView):
+    # The protocol asks by POST; a read-only token may.
+    only_reads = True
     permission_classes = [FollowPermission]
     parser_classes = [StrictJSONParser]
 
@@ -147,8 +150,7 @@ class FlagsView(_EvaluationView):
         user = account_of_unit(unit)
         flags = [_flag(rollout, unit, user, language) for rollout in Rollout.objects.order_by("name")]
         etag = quote_etag(sha256(json.dumps(flags).encode()).hexdigest()[:32])
-        known = {seen.removeprefix("W/") for seen in parse_etags(request.headers.get("If-None-Match", ""))}
-        if known & {etag, "*"}:
+        if is_known(request, etag):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": etag})
         return Response({"flags": flags}, headers={"ETag": etag})
 

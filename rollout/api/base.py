@@ -24,6 +24,7 @@ from rollout.changes import (
     get_rollout,
 )
 from rollout.models import Rollout, Source
+from rollout.routing import UnitRefused
 
 NAME = OpenApiParameter(
     "name", {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}, location="path", description="The rollout's name."
@@ -65,6 +66,8 @@ class RolloutView(ApiView):
             return Refusal(error.message, status=status.HTTP_409_CONFLICT, code=error.why, more={"state": error.state})
         if isinstance(error, services.WindowRefused):
             return Refusal(str(error), status=status.HTTP_400_BAD_REQUEST, code="invalid", fields=["hours"])
+        if isinstance(error, UnitRefused):
+            return Refusal(str(error), status=status.HTTP_400_BAD_REQUEST, code="invalid", fields=["unit"])
         if isinstance(error, ChangeRefused):
             codes = {"not_found": status.HTTP_404_NOT_FOUND, "conflict": status.HTTP_409_CONFLICT}
             found = codes.get(error.code, status.HTTP_400_BAD_REQUEST)

@@ -1,6 +1,6 @@
 """What all views of ``/api/v1/`` share: who asks, how often, and how they are refused."""
 
-import time
+from time import time
 from typing import Any
 
 from django.conf import settings
@@ -71,7 +71,7 @@ class ApiView(APIView):
         return response
 
     def _count(self, who: str) -> None:
-        self.allowance = take(who, quota=settings.API_RATE_LIMIT, now=time.time())
+        self.allowance = take(who, quota=settings.API_RATE_LIMIT, now=time())
         if self.allowance is not None and self.allowance.is_spent:
             told = _("At most %(quota)d requests a minute. Try again in %(seconds)d seconds.") % {
                 "quota": self.allowance.quota,

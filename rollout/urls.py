@@ -8,7 +8,7 @@ from rollout.api.history import HistoryView
 from rollout.api.legacy import StatusView
 from rollout.api.reports import ReportsView, ReportView
 from rollout.api.rollouts import OneRolloutView, RolloutsView
-from rollout.api.status import DecisionView, StatusV1View
+from rollout.api.status import DecisionView, ScheduleView, StatusV1View
 from rollout.ofrep import FlagsView, FlagView
 
 _ONE = "api/v1/rollouts/<slug:name>"
@@ -21,6 +21,7 @@ urlpatterns = [
     path(_ONE, OneRolloutView.as_view(), name="rollout"),
     path(f"{_ONE}/status", StatusV1View.as_view(), name="rollout-status-v1"),
     path(f"{_ONE}/decision", DecisionView.as_view(), name="rollout-decision"),
+    path(f"{_ONE}/schedule", ScheduleView.as_view(), name="rollout-schedule"),
     path(f"{_ONE}/history", HistoryView.as_view(), name="rollout-history"),
     path(f"{_ONE}/actions/<slug:verb>", ActionView.as_view(), name="rollout-action"),
     path(f"{_ONE}/assignments/<path:unit>", AssignmentView.as_view(), name="rollout-assignment"),

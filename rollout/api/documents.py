@@ -53,7 +53,7 @@ def _limits(column: Any) -> dict[str, Any]:
     return {"min_value": max(lows), "max_value": min(highs)}
 
 
-class StageSerializer(StrictSerializer):
+class RampStageSerializer(StrictSerializer):
     """One step of the ramp."""
 
     def get_fields(self) -> Fields:
@@ -83,7 +83,7 @@ class RolloutSerializer(serializers.Serializer[Rollout]):
     version = serializers.IntegerField(help_text="Raised by every change; the ETag holds it.")
     enabled = serializers.BooleanField(source="is_on")
     forced = serializers.SerializerMethodField("is_forced", help_text="Everyone gets the candidate.")
-    stages = StageSerializer(many=True)
+    stages = RampStageSerializer(many=True)
     users = serializers.SerializerMethodField("user_names", help_text="Testers, by user name.")
     groups = serializers.SerializerMethodField("group_names", help_text="Groups of testers, by name.")
     rampState = serializers.ChoiceField(RampState.choices, source="ramp_state")
@@ -117,7 +117,7 @@ class ChangeSerializer(StrictSerializer):
             **_steerable(required=False),
             "users": _names(required=False, help_text="Testers, by user name."),
             "groups": _names(required=False, help_text="Groups of testers, by name."),
-            "stages": serializers.ListField(child=StageSerializer(), required=False, max_length=MAX_STAGES),
+            "stages": serializers.ListField(child=RampStageSerializer(), required=False, max_length=MAX_STAGES),
             "rerandomise": StrictBooleanField(required=False, help_text="True: deal everyone anew."),
             "why": StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For the history."),
         }

@@ -20,6 +20,8 @@ from rollout.changes import get_rollout
 from rollout.dashboard import fingerprint
 from rollout.evaluation import decide_on, newest_evaluation
 from rollout.models import Verdict
+from rollout.ramp_serializers import ScheduleSerializer
+from rollout.schedule import schedule
 from rollout.serializers import CriterionSerializer
 
 _WEAK_ETAG = OpenApiParameter(
@@ -96,6 +98,21 @@ class DecisionView(RolloutView):
             "criteria": decision.criteria,
         }
         return Response(DecisionSerializer(document).data)
+
+
+class ScheduleView(RolloutView):
+    """The ramp: where it stands and what comes next."""
+
+    @extend_schema(
+        operation_id="read_schedule",
+        summary="The ramp at one glance",
+        tags=["rollouts"],
+        parameters=[NAME],
+        responses={200: ScheduleSerializer, **refusals(404)},
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """With the verbs that fit now, and the one that the autopilot proposes."""
+        return Response(ScheduleSerializer(schedule(name, now=timezone.now())).data)
 
 
 def _tag(name: str, hours: int, now: datetime) -> str:

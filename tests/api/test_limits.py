@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.test import Client
 
-from api import limits
-from api.limits import take
+from api.limits import Allowance, take
 from tests.chat.factories import UserFactory
 from tests.rollout.steps import signed_in, staff_with
 
@@ -20,23 +19,29 @@ def stopped_clock(monkeypatch):
     monkeypatch.setattr("api.views.time", lambda: NOON + 12)
 
 
+def asked(who: str, *, quota: int, now: float) -> Allowance:
+    allowance = take(who, quota=quota, now=now)
+    assert allowance is not None
+    return allowance
+
+
 def test_a_minute_has_its_quota_and_the_next_one_has_it_again():
-    spent = [take("ada", quota=3, now=NOON + second).is_spent for second in (0, 20, 40, 59)]
+    spent = [asked("ada", quota=3, now=NOON + second).is_spent for second in (0, 20, 40, 59)]
 
     assert spent == [False, False, False, True]
-    assert not take("ada", quota=3, now=NOON + 60).is_spent
+    assert not asked("ada", quota=3, now=NOON + 60).is_spent
 
 
 def test_one_does_not_use_up_anothers():
     for _ in range(3):
-        take("ada", quota=2, now=NOON)
+        asked("ada", quota=2, now=NOON)
 
-    assert take("grace", quota=2, now=NOON).used == 1
+    assert asked("grace", quota=2, now=NOON).used == 1
 
 
 def test_the_headers_are_structured_fields():
-    first = take("ada", quota=1, now=NOON + 12)
-    second = take("ada", quota=1, now=NOON + 59.9)
+    first = asked("ada", quota=1, now=NOON + 12)
+    second = asked("ada", quota=1, now=NOON + 59.9)
 
     assert first.headers == {"RateLimit-Policy": '"default";q=1;w=60', "RateLimit": '"default";r=0;t=48'}
     assert second.headers == {
@@ -48,7 +53,7 @@ def test_the_headers_are_structured_fields():
 
 def test_requests_at_the_same_moment_are_all_counted():
     with ThreadPoolExecutor(8) as pool:
-        used = [each.used for each in pool.map(lambda _: take("ada", quota=100, now=NOON), range(40))]
+        used = [each.used for each in pool.map(lambda _: asked("ada", quota=100, now=NOON), range(40))]
 
     assert sorted(used) == list(range(1, 41))
 
@@ -112,6 +117,6 @@ def test_a_count_that_redis_let_go_stops_nobody(monkeypatch):
     def gone(_key: str) -> int:
         raise ValueError
 
-    monkeypatch.setattr(limits.cache, "incr", gone)
+    monkeypatch.setattr("api.limits.cache.incr", gone)
 
     assert take("ada", quota=1, now=NOON) is None

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -23,12 +24,12 @@ def viewer() -> Client:
     return staff_with("view_rollout")
 
 
-def changed(percent: float, minutes: int = 0, **options: str) -> None:
-    change_rollout(NAME, {"percent": percent}, actor=ADA, now=NOW + timedelta(minutes=minutes), **options)
+def changed(percent: float, minutes: int = 0) -> None:
+    change_rollout(NAME, {"percent": percent}, actor=ADA, now=NOW + timedelta(minutes=minutes))
 
 
-def rows(answer: "object") -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode(), newline="")))  # type: ignore[attr-defined]
+def rows(answer: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(answer.content.decode(), newline="")))
 
 
 def test_a_line_says_who_what_when_from_where_and_why(viewer):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import inline_serializer
 from rest_framework import exceptions, serializers
@@ -19,7 +20,7 @@ class CursorPages(CursorPagination):
         """A page. ValidationError for a cursor that is not one of ours: it is decoded, and compared with a column."""
         try:
             return super().paginate_queryset(queryset, request, view)
-        except (exceptions.NotFound, ValidationError, ValueError, TypeError) as error:
+        except (exceptions.NotFound, ValidationError, DataError, ValueError, TypeError) as error:
             raise exceptions.ValidationError(
                 {self.cursor_query_param: [_("This cursor is not one of ours.")]}
             ) from error

@@ -135,7 +135,7 @@ class FieldProblemSerializer(serializers.Serializer[Any]):
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
-    """Every error of this API (RFC 9457). Some have more members, which their operations name."""
+    """Every error of this API (RFC 9457)."""
 
     type = serializers.CharField(help_text="A path of this site that describes it.")
     title = serializers.CharField(help_text="The type in words.")
@@ -143,6 +143,10 @@ class ProblemSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField(help_text="What is wrong, in words.")
     code = serializers.CharField(help_text="What is wrong, for programs.")
     errors = FieldProblemSerializer(many=True, required=False)  # type: ignore[assignment]
+    state = serializers.CharField(
+        required=False, help_text="409: the present state, where it is that which forbids it."
+    )
+    changes = serializers.DictField(required=False, help_text="412: what is different now, field → [then, now].")
 
 
 def refusals(*statuses: int) -> dict[Any, Any]:

@@ -25,6 +25,9 @@ _COLUMNS = ("id", "changedAt", "version", "actor", "source", "approvedBy", "why"
 class RolloutChangeSerializer(serializers.ModelSerializer[RolloutChange]):
     """One line. It is never changed."""
 
+    # A column's own limits are those of the database that wrote the schema.
+    id = serializers.IntegerField()
+    version = serializers.IntegerField(allow_null=True, help_text="The rollout's, after this change.")
     changedAt = serializers.DateTimeField(source="changed_at", default_timezone=UTC)
     source = serializers.ChoiceField(Source.choices)  # type: ignore[assignment]
     approvedBy = serializers.CharField(source="approved_by", help_text="The second person, where it took one.")

@@ -28,6 +28,8 @@ class ReportSerializer(serializers.ModelSerializer[Report]):
     """A report as its list names it."""
 
     firstDay = serializers.DateField(source="first_day")
+    # A column's own limits are those of the database that wrote the schema.
+    version = serializers.IntegerField()
     builtAt = serializers.DateTimeField(source="built_at", default_timezone=UTC)
 
     class Meta:

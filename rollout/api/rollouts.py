@@ -125,7 +125,7 @@ class OneRolloutView(RolloutView):
         responses={200: RolloutSerializer, 202: WaitsSerializer, **refusals(400, 404, 409, 412, 413, 415)},
     )
     def patch(self, request: Request, name: str) -> Response:
-        """All that is given, or nothing. 202: it waits for a second person. 412 has `changes`: field → [old, new]."""
+        """All that is given, or nothing. 202: it waits for a second person."""
         get_rollout(name)
         wanted = ChangeSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)

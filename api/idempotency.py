@@ -29,7 +29,7 @@ LEASE = timedelta(minutes=1)
 BATCH = 500
 
 # A Structured Fields string; without its quotes too, as many clients send it.
-_KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~]{1,255})')
+KEY_PATTERN = r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~]{1,255})'
 
 
 def idempotent(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,7 +115,7 @@ def _in_progress() -> Refusal:
 
 
 def _parse(given: str) -> str:
-    found = _KEY.fullmatch(given)
+    found = re.fullmatch(KEY_PATTERN, given)
     if found is None:
         told = _('A key is 1 to 255 printable characters, in quotes: "8e03978e-40d5-43dd-bc93-6894a57f9324".')
         raise Refusal(told, status=400, code="invalid", fields=[HEADER])

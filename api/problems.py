@@ -225,7 +225,7 @@ def _head(status: int) -> dict[str, Any]:
 
 def _flat(details: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
     """DRF's nested details as triples of field, code and words."""
-    if isinstance(details, Mapping) and details.keys() == {"message", "code"} and not _is_nested(details["message"]):
+    if isinstance(details, Mapping) and details.keys() == {"message", "code"} and isinstance(details["message"], str):
         yield path, str(details["code"]), str(details["message"])
     elif isinstance(details, Mapping):
         for name, part in details.items():
@@ -234,7 +234,3 @@ def _flat(details: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
         for position, part in enumerate(details):
             # A list of words is about the field itself; a list of objects goes through its items.
             yield from _flat(part, path if "message" in part and "code" in part else f"{path}.{position}")
-
-
-def _is_nested(message: Any) -> bool:
-    return isinstance(message, Mapping | list)

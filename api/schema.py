@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from api.idempotency import HEADER
+from api.idempotency import HEADER, KEY_PATTERN
 from api.problems import PAGE, ROOT
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -32,7 +32,7 @@ _KEY = {
     "name": HEADER,
     "in": "header",
     "description": "Makes the request safe to repeat for 24 hours: the same key gets the same answer.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-\\[\\]-~]+$"},
+    "schema": {"type": "string", "pattern": f"^({KEY_PATTERN})$"},
     "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
 }
 

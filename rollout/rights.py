@@ -15,6 +15,11 @@ def may_change(user: Any) -> bool:
     return bool(user.is_staff and user.has_perm("rollout.change_rollout"))
 
 
+def may_add(user: Any) -> bool:
+    """Whether this account may make rollouts."""
+    return bool(user.is_staff and user.has_perm("rollout.add_rollout"))
+
+
 def may_stop(user: Any) -> bool:
     """Whether this account may turn a rollout off; who may steer may, and who may do nothing else can."""
     return bool(user.is_staff and (user.has_perm("rollout.stop_rollout") or user.has_perm("rollout.change_rollout")))

@@ -44,9 +44,7 @@ class RolloutsView(RolloutView):
 
     def may(self, user: Any) -> bool:
         """Making one is a right of its own."""
-        if self.request.method in SAFE_METHODS:
-            return super().may(user)
-        return bool(user.is_staff and user.has_perm("rollout.add_rollout"))
+        return super().may(user) if self.request.method in SAFE_METHODS else rights.may_add(user)
 
     @extend_schema(
         operation_id="list_rollouts",

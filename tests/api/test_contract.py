@@ -38,7 +38,7 @@ def test_the_api_keeps_to_its_schema(live_app, settings, tmp_path, rights, optio
             "--checks=all",
             # What fits the schema may still not fit the state: a verb, a version, a name that is taken.
             "--exclude-checks=positive_data_acceptance",
-            "--max-examples=8",
+            "--max-examples=5",
             "--generation-deterministic",
             "--no-color",
         ],

@@ -76,6 +76,7 @@ def test_the_whole_steerable_state_is_there(viewer):
         "costGoal": 75.0,
         "watchOnly": [],
         "signals": [],
+        "isRetired": False,
         "rampMode": "manual",
         "secondPairAbove": None,
     }

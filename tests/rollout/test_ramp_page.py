@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -198,6 +199,17 @@ def test_what_waits_can_be_taken_back_by_who_proposed_it(admin):
 
     assert Proposal.objects.get().state == "refused"
     assert press(admin, proposal=10**8).status_code == 404
+
+
+def test_the_whole_history_is_a_file_in_which_no_cell_runs(admin):
+    press(admin, "pause", why="=1+1")
+    address = re.search(r'href="([^"]+format=csv)"', admin.get(path()).content.decode())
+    assert address is not None
+
+    lines = admin.get(address[1]).content.decode().splitlines()
+
+    assert lines[0].startswith("id,changedAt,version,actor")
+    assert "'=1+1" in lines[1]
 
 
 def test_one_click_goes_back_to_before_a_change(admin):

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -19,7 +20,12 @@ MAX_URL = 500
 # For the whole exchange, and how much of an answer is read.
 DEADLINE_S = 10.0
 _MOST_READ = 300
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Forms whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, 8215), and compatible ones (RFC 4291).
+_CARRIERS = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
+# What IANA gives out to the open internet (RFC 4291); the rest of IPv6 is not routed, whatever it is not listed as.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+# Open to all by its number, and answered by the machine's own host: Azure's metadata and agents.
+_HOSTS_OWN = IPv4Address("168.63.129.16")
 
 
 class UrlRefused(ValueError):
@@ -44,7 +50,10 @@ def is_public(address: str) -> bool:
     IANA's special-purpose registries, as ``ipaddress`` has them; multicast, 6to4, Teredo and NAT64 besides.
     """
     found = ip_address(address.partition("%")[0])
-    return all(each.is_global and not each.is_multicast for each in (found, *_carried(found)))
+    carried = _carried(found)
+    if isinstance(found, IPv6Address) and not carried and found not in _GLOBAL_UNICAST:
+        return False
+    return all(each.is_global and not each.is_multicast and each != _HOSTS_OWN for each in (found, *carried))
 
 
 def check_url(url: str, *, allow_private: bool = False) -> None:
@@ -54,7 +63,8 @@ def check_url(url: str, *, allow_private: bool = False) -> None:
         port = parts.port or {"http": 80}.get(parts.scheme, 443)
     except ValueError:
         raise UrlRefused("syntax") from None
-    if len(url) > MAX_URL or not url.isprintable() or " " in url or not parts.hostname or parts.username is not None:
+    typed = url.isascii() and url.isprintable() and " " not in url
+    if len(url) > MAX_URL or not typed or not parts.hostname or parts.username is not None:
         raise UrlRefused("syntax")
     if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
         raise UrlRefused("scheme")
@@ -81,16 +91,22 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], allow_private: bo
             httpcore2.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=backend) as pool,
             pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
         ):
-            beginning = b""
-            for chunk in response.iter_stream():
-                beginning += chunk
-                if len(beginning) >= _MOST_READ or b"\n" in beginning:
-                    break
-            return Answer(status=response.status, first_line=_printable(beginning))
+            return Answer(status=response.status, first_line=_printable(_beginning_of(response)))
     except httpcore2.TimeoutException as error:
         raise TimeoutError from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
         raise OSError(type(error).__name__) from error
+
+
+def _beginning_of(response: httpcore2.Response) -> bytes:
+    """Of its body, as far as it comes: a status that has arrived is an answer, whatever becomes of the rest."""
+    beginning = b""
+    with suppress(httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError):
+        for chunk in response.iter_stream():
+            beginning += chunk
+            if len(beginning) >= _MOST_READ or b"\n" in beginning:
+                break
+    return beginning
 
 
 def _printable(beginning: bytes) -> str:
@@ -102,7 +118,7 @@ def _carried(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in _NAT64) or int(address) < 2**32:
+    if any(address in network for network in _CARRIERS):
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [each for each in found if each is not None]
 

@@ -47,7 +47,10 @@ class NoticeTargetForm(forms.ModelForm):  # type: ignore[type-arg]
 
 def _url_words(code: str) -> str:
     return {
-        "syntax": _("This is not a URL that can be called; it may hold no user name and no password."),
+        "syntax": _(
+            "This is not a URL that can be called. It may hold no user name and no password, and letters beyond a–z "
+            "in their encoded form alone."
+        ),
         "scheme": _("The URL must begin with https://."),
         "host_unknown": _("This host can't be found."),
         "private": _("This host has an address that is not public; notices go to public addresses alone."),

@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,10 @@ from unittest import mock
 
 import httpcore2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
@@ -171,6 +176,20 @@ def test_who_does_not_answer_in_time_is_tried_later_and_holds_nobody_up(receiver
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("status", "state", "error"), [(200, "sent", ""), (500, "pending", "HTTP 500")])
+def test_a_status_that_has_come_counts_though_its_body_never_does(receiver, monkeypatch, status, state, error):
+    monkeypatch.setattr(public_http, "DEADLINE_S", 1)
+    target(receiver.url)
+    receiver.answers, receiver.holds_body = [status], True
+    tell()
+
+    send()
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.error) == (state, error)
+
+
+@pytest.mark.django_db
 def test_nobody_there_is_tried_later(receiver):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -264,13 +283,20 @@ def test_mail_goes_through_the_mail_server(mailoutbox):
         "64:ff9b::a00:1",
         "64:ff9b:1::a00:1",
         "2001:0:a00:1::1",
+        "::ffff:0:a00:1",
+        "fec0::1",
+        "4000::1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
     ],
 )
 def test_what_is_not_of_the_open_internet_is_not_public(address):
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
 def test_what_is_of_it_is(address):
     assert is_public(address)
 
@@ -292,6 +318,8 @@ def test_what_is_of_it_is(address):
         ("https://1.1.1.1/a b", "syntax"),
         ("https://1.1.1.1/\n", "syntax"),
         (f"https://1.1.1.1/{'x' * 500}", "syntax"),
+        ("https://1.1.1.1/é", "syntax"),
+        ("https://lócalhost/", "syntax"),
         ("https://no-such-host.invalid/", "host_unknown"),
     ],
 )
@@ -329,6 +357,43 @@ def test_it_is_connected_to_the_very_address_that_was_checked():
 
     assert asked.call_count == 1
     assert connected.call_args.args[0] == "192.0.2.1"
+
+
+@pytest.fixture
+def hooks_example_com(tmp_path, monkeypatch) -> ssl.SSLContext:
+    """A server's side of TLS whose certificate is that of one name, and is trusted here."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.com")])
+    today = timezone.now()
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example.com")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    trusted, both = tmp_path / "trusted.pem", tmp_path / "both.pem"
+    trusted.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    both.write_bytes(private + trusted.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context
+
+
+def test_the_certificate_and_the_host_header_are_of_the_name_and_not_of_the_address(hooks_example_com):
+    with receiving(hooks_example_com) as inside:
+        port = int(inside.url.rpartition(":")[2])
+        entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        with mock.patch("socket.getaddrinfo", return_value=[entry]):
+            answer = public_http.post(f"https://hooks.example.com:{port}/x", body=b"{}", headers={}, allow_private=True)
+            with pytest.raises(OSError, match="ConnectError"):
+                public_http.post(f"https://other.example.com:{port}/x", body=b"{}", headers={}, allow_private=True)
+
+    assert answer.status == 200
+    assert [(path, headers["host"]) for path, headers, _body in inside.taken] == [("/x", f"hooks.example.com:{port}")]
 
 
 # --- when there is something to tell ---

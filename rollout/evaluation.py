@@ -72,6 +72,11 @@ def evidence_of(decision: Decision) -> list[dict[str, Any]]:
     ]
 
 
+def figures_of(decision: Decision) -> dict[str, Any]:
+    """``verdict`` and ``criteria``, as a history and a notice have them."""
+    return {"verdict": decision.verdict, "criteria": evidence_of(decision)}
+
+
 def _keep(rollout: Rollout, decision: Decision, now: datetime) -> None:
     reached = {
         "reason": words.reason(decision),
@@ -98,9 +103,9 @@ def _keep(rollout: Rollout, decision: Decision, now: datetime) -> None:
             notify_decision(
                 rollout,
                 number=made.pk,
-                verdict=made.verdict,
                 before="" if last is None else last.verdict,
                 reason=words.reason(decision),
+                figures=figures_of(decision),
                 now=now,
             )
 

@@ -20,7 +20,7 @@ from rollout import services, words
 from rollout.autopilot import Action, Answer, Facts, next_step
 from rollout.changes import AUTOPILOT, ChangeRefused, act, get_rollout
 from rollout.decisions import Decision
-from rollout.evaluation import evaluate, evidence_of
+from rollout.evaluation import evaluate, figures_of
 from rollout.models import AutopilotStep, RampMode, Rollout, live_rollouts
 from rollout.notices import Event, notify_step
 from rollout.ramp import Verb
@@ -84,6 +84,7 @@ def _take(rollout: Rollout, decision: Decision, answer: Answer, why: str, now: d
     verb = VERBS.get(answer.action)
     if verb is None:
         return False
+    figures = figures_of(decision)
     try:
         with transaction.atomic():
             after = act(
@@ -91,7 +92,7 @@ def _take(rollout: Rollout, decision: Decision, answer: Answer, why: str, now: d
                 verb,
                 actor=AUTOPILOT,
                 why=why,
-                evidence={"verdict": decision.verdict, "as_of": now.isoformat(), "criteria": evidence_of(decision)},
+                evidence={"as_of": now.isoformat(), **figures},
                 expected_version=rollout.version,
                 now=now,
             )
@@ -100,9 +101,10 @@ def _take(rollout: Rollout, decision: Decision, answer: Answer, why: str, now: d
                 after,
                 _EVENTS[answer.action],
                 key=f"act:{after.name}:{after.version}",
+                action=answer.action,
                 code=answer.code,
                 reason=why,
-                verdict=decision.verdict,
+                figures=figures,
                 now=now,
             )
     except ChangeRefused as refused:
@@ -174,7 +176,7 @@ def _keep(
         },
         renewed={"reason": why},
         event=event,
-        verdict=decision.verdict,
+        figures=figures_of(decision),
         now=now,
     )
 
@@ -204,7 +206,7 @@ def _keep_failure(name: str, now: datetime) -> None:
             },
             renewed={"reason": words.step("failed")},
             event="autopilot_failed",
-            verdict="",
+            figures={},
             now=now,
         )
     except (DatabaseError, Rollout.DoesNotExist):
@@ -218,7 +220,7 @@ def _store(
     same: Mapping[str, Any],
     renewed: Mapping[str, Any],
     event: Event | None,
-    verdict: str,
+    figures: Mapping[str, Any],
     now: datetime,
 ) -> AutopilotStep:
     """A new row where the answer is another one, of which people are told by ``event``; else the last one confirmed."""
@@ -228,8 +230,16 @@ def _store(
         with transaction.atomic():
             step = AutopilotStep.objects.create(rollout=rollout.name, first_at=now, **same, **renewed, **checks)
             if event is not None:
-                key = f"step:{step.pk}"
-                notify_step(rollout, event, key=key, code=step.code, reason=step.reason, verdict=verdict, now=now)
+                notify_step(
+                    rollout,
+                    event,
+                    key=f"step:{step.pk}",
+                    action=step.action,
+                    code=step.code,
+                    reason=step.reason,
+                    figures=figures,
+                    now=now,
+                )
         return step
     for field, value in {**renewed, **checks}.items():
         setattr(last, field, value)

@@ -416,7 +416,10 @@ def test_another_decision_is_told_once():
     assert events() == ["decision", "decision"]
     newest = Delivery.objects.order_by("-created_at")[0]
     assert newest.message["subject"] == f"{NAME}: the decision is now Go"
-    assert newest.message["facts"] == {"verdict": "GO", "before": "NOT_ENOUGH_DATA", "percent": "5.00"}
+    facts = newest.message["facts"]
+    assert [facts[name] for name in ("verdict", "before", "percent")] == ["GO", "NOT_ENOUGH_DATA", "5.00"]
+    assert facts["reason"] == newest.message["text"]
+    assert "errors" in {criterion["name"] for criterion in facts["criteria"]}
 
 
 @pytest.mark.django_db
@@ -432,11 +435,14 @@ def test_a_rollback_is_told_with_its_reason_and_once():
     assert message["subject"] == f"{NAME} was rolled back at 5 %"
     assert "proven to be worse" in message["text"]
     assert message["facts"] == {
+        "action": "roll_back",
         "code": "harm",
+        "reason": message["text"],
         "mode": "automatic",
         "percent": "5.00",
         "state": "rolled_back",
         "verdict": "ROLLBACK",
+        "criteria": [],
     }
 
 
@@ -455,12 +461,18 @@ def test_an_assisted_ramp_tells_what_it_proposes_and_a_manual_one_nothing():
 
 
 @pytest.mark.django_db
-def test_no_news_holds_a_rollback_up():
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("rollout.notices.post", DatabaseError("no room")),
+        ("rollout.notices.post", TypeError("not JSON")),
+        ("rollout.notices.words.notice", KeyError("no such words")),
+    ],
+)
+def test_no_news_holds_a_rollback_up(part, error):
+    target("ada@example.com", channel="email")
     change_rollout(NAME, {"ramp_mode": "automatic"}, actor=ADA)
-    with (
-        mock.patch("rollout.pilot.evaluate", return_value=HARM),
-        mock.patch("rollout.notices.post", side_effect=DatabaseError("no room")),
-    ):
+    with mock.patch("rollout.pilot.evaluate", return_value=HARM), mock.patch(part, side_effect=error):
         step = look_at(NAME, now=NOW)
 
     assert step is not None
@@ -558,3 +570,29 @@ def test_a_target_that_is_off_is_not_tested(admin):
     assert "is off" in text_of(admin.post(f"{TARGETS}{hook.pk}/test/", follow=True))
     assert not Delivery.objects.exists()
     assert admin.get(f"{TARGETS}{hook.pk}/test/").status_code == 405
+
+
+@pytest.mark.django_db
+def test_a_test_notice_needs_the_pages_own_token():
+    hook = target("https://1.1.1.1/x")
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(UserFactory(is_staff=True, is_superuser=True))
+
+    assert client.post(f"{TARGETS}{hook.pk}/test/").status_code == 403
+    assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_rollouts_page_leads_to_its_own_deliveries(admin):
+    target("ada@example.com", channel="email")
+    tell("Of this one.")
+    Delivery.objects.create(
+        rollout="another", event="held", channel="email", target="eve@example.com", key="k", message={}, created_at=NOW
+    )
+
+    page = admin.get(f"/admin/rollout/rollout/{rollout().pk}/change/").content.decode()
+    path = f"/admin/rollout/delivery/?rollout={NAME}"
+    assert path in page
+    shown = text_of(admin.get(path))
+    assert "ada@example.com" in shown
+    assert "eve@example.com" not in shown

@@ -173,12 +173,13 @@ def test_the_schedule_says_what_comes_next(viewer):
 
 
 def test_a_units_arm_is_explained(viewer):
+    change_rollout(NAME, {"percent": 50}, actor=ADA)
     found = [viewer.get(f"{ONE}/assignments/unit-{number}").json() for number in range(60)]
 
     for number, document in enumerate(found):
         expected = explain(NAME, f"unit-{number}")
         assert (document["arm"], document["bucket"]) == (expected.arm, expected.bucket)
-        assert document["arm"] == ("candidate" if document["bucket"] < 5 else "baseline")
+        assert document["arm"] == ("candidate" if document["bucket"] < 50 else "baseline")
         assert document["reason"] == "percentage"
         assert document["reasonInWords"]
     assert {document["arm"] for document in found} == {"candidate", "baseline"}

@@ -3,21 +3,77 @@
 Knows plain values only: no Django, no clock, no settings, no SDK.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from metrics.pricing import Usage
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A picture in a message: a ``data:`` URL or an https one. ``detail`` is OpenAI's word for how closely to look."""
+
+    url: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A function that the model asked for. ``arguments`` is JSON as the model wrote it, which may be broken."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatMessage:
-    """One turn of the conversation, as text."""
+    """One turn of the conversation: its text, then its pictures.
+
+    An ``assistant``'s turn may hold the tool calls that it made; a ``tool``'s turn is the result, as
+    text, of the call ``tool_call_id``. ``name`` tells people of the same role apart.
+    """
 
     role: Role
-    text: str
+    text: str = ""
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A function that the model may ask for. ``parameters`` is a JSON schema, ``None`` for a function without any."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to answer, in OpenAI's names, shapes and units; ``None`` and ``()`` leave it to the provider.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create. ``max_tokens`` counts reasoning too.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+    response_format: Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +87,7 @@ class ChatRequest:
     upstream_model: str
     messages: Sequence[ChatMessage]
     connect_timeout_s: float
+    options: Options = Options()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +104,19 @@ class ReasoningDelta:
     text: str
 
 
-# "stop" a whole answer, "length" cut at the model's limit, "refused" blocked for safety after some
-# text, "other" a reason that the adapter does not know.
-FinishReason = Literal["stop", "length", "refused", "other"]
+@dataclass(frozen=True, kw_only=True)
+class ToolCallDelta:
+    """A piece of the call number ``index``: its id and name come with the first one, its arguments in pieces."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+# "stop" a whole answer, "length" cut at a limit, "tool_calls" it waits for their results, "refused"
+# blocked for safety after some text, "other" a reason that the adapter does not know.
+FinishReason = Literal["stop", "length", "tool_calls", "refused", "other"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +128,15 @@ class Finished:
     usage: Usage = field(default_factory=Usage)
 
 
-StreamEvent = TextDelta | ReasoningDelta | Finished
+StreamEvent = TextDelta | ReasoningDelta | ToolCallDelta | Finished
 
 
 class Provider(Protocol):
     """An adapter to one vendor."""
+
+    def check(self, request: ChatRequest) -> None:
+        """Raise ``Unsupported`` where the request asks for what this vendor can't do. Sends nothing."""
+        ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """Yield deltas and then exactly one ``Finished``; raise a ``ProviderError`` and nothing else.
@@ -131,6 +202,16 @@ class InvalidRequest(ProviderError):
     """The provider refused the request itself (400, 404, 413, 422): another try would fail alike."""
 
     code = "invalid_request"
+
+
+class Unsupported(ProviderError):
+    """This provider can't do what was asked. ``param`` is OpenAI's path of it, as in ``messages[2].content[1]``."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, detail: str, *, param: str) -> None:
+        super().__init__(detail)
+        self.param = param
 
 
 class AuthenticationFailed(ProviderError):

@@ -8,28 +8,25 @@ import asyncio
 import logging
 import time
 from contextvars import Context
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
 from chat import services, tracing
-from chat.attempt import Attempt, Deadlines
+from chat.attempt import Attempt
+from chat.attempts import Next, new_attempt, next_step, run_attempt
 from chat.eventlog import EventLog, close_clients
 from chat.log_context import bind, open_log_context
 from chat.models import Message
-from chat.providers.base import ChatRequest, InvalidRequest, ProviderError, ProviderUnavailable, RateLimited
-from chat.providers.registry import close_providers, find_model, get_provider
+from chat.providers.base import ProviderUnavailable
+from chat.providers.registry import close_providers
 from chat.services import Job
 from chat.threads import in_db
 
 logger = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 2
-RETRY_PAUSE_S = 0.2
-# A longer wait than this is not worth a person's time: the error is shown at once.
-LONGEST_RETRY_AFTER_S = 2.0
 SAVE_EVERY_S = 1.0
 ALIVE_EVERY_S = 10.0
 CANCEL_AGAIN_S = 0.5
@@ -73,13 +70,6 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
         _ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
-class Next(NamedTuple):
-    """The next attempt: by which model, after how long a pause."""
-
-    model: str
-    pause_s: float
-
-
 class Answer:
     """The life of one answer."""
 
@@ -102,13 +92,13 @@ class Answer:
         saver = asyncio.create_task(self._keep_saving())
         keeper = asyncio.create_task(self._log.keep())
         stop = asyncio.create_task(self._log.stop_requested.wait())
-        attempt = self._new_attempt()
+        attempt = new_attempt(self._job.served_model, self._deadline)
         try:
             while True:
-                attempt = self._new_attempt()
+                attempt = new_attempt(self._job.served_model, self._deadline)
                 with tracing.call_span(self._job, attempt):
                     await self._try(attempt, stop)
-                following = None if stop.done() else next_step(self._job, attempt)
+                following = None if stop.done() else self._next_step(attempt)
                 if following is None:
                     break
                 await asyncio.sleep(following.pause_s)
@@ -128,41 +118,22 @@ class Answer:
             await asyncio.shield(asyncio.create_task(self._end(attempt, keeper)))
 
     async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:
-        task = asyncio.create_task(self._run_attempt(attempt))
+        running = run_attempt(
+            attempt,
+            self._job.served_model,
+            self._job.messages,
+            on_text=self._on_text,
+            on_reasoning=self._on_reasoning,
+        )
+        task = asyncio.create_task(running)
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _cancel(task)
 
-    async def _run_attempt(self, attempt: Attempt) -> None:
-        model = find_model(self._job.served_model)
-        if model is None:
-            return attempt.fail(InvalidRequest("The catalogue has no such model.", error_class="unknown_model"))
-        request = ChatRequest(
-            upstream_model=model.upstream,
-            messages=self._job.messages,
-            connect_timeout_s=settings.CONNECT_TIMEOUT_S,
-        )
-        try:
-            provider = get_provider(model.provider)
-            await attempt.run(provider, request, on_text=self._on_text, on_reasoning=self._on_reasoning)
-        except Exception:
-            # A fault of our own in one adapter must not keep the other from answering.
-            logger.exception("An attempt failed unexpectedly")
-            attempt.fail(ProviderUnavailable("The attempt failed inside Sluice.", error_class="internal"))
-
-    def _new_attempt(self) -> Attempt:
-        model = find_model(self._job.served_model)
-        own_s = model.first_token_timeout_s if model is not None else None
-        return Attempt(
-            clock=time.monotonic,
-            deadlines=Deadlines(
-                first_token_s=own_s or settings.FIRST_TOKEN_TIMEOUT_S,
-                idle_s=settings.IDLE_TIMEOUT_S,
-                total_s=max(0.0, self._deadline - time.monotonic()),
-                max_chars=settings.MAX_OUTPUT_CHARS,
-            ),
-        )
+    def _next_step(self, attempt: Attempt) -> Next | None:
+        job = self._job
+        return next_step(attempt, served=job.served_model, baseline=job.route.baseline_model, number=job.attempt)
 
     def _on_text(self, text: str) -> None:
         self._parts.append(text)
@@ -202,27 +173,6 @@ class Answer:
         state, error = ending(attempt)
         text = "".join(self._parts)
         services.finish(self._job, attempt, text=text, state=state, error=error, now=timezone.now())
-
-
-def next_step(job: Job, attempt: Attempt) -> Next | None:
-    """What follows an attempt: the baseline, once, or the same model again, or nothing.
-
-    Only before visible text, and never after a refusal or a stop. A failed candidate falls back at
-    once; a failed baseline is tried again where that may help, and never moved to the candidate.
-    """
-    if attempt.outcome not in ("error", "timeout", "empty") or attempt.chars or job.attempt >= MAX_ATTEMPTS:
-        return None
-    if job.served_model != job.route.baseline_model:
-        return Next(job.route.baseline_model, 0.0)
-    pause = _retry_pause(attempt.error)
-    return None if pause is None else Next(job.served_model, pause)
-
-
-def _retry_pause(error: ProviderError | None) -> float | None:
-    if isinstance(error, RateLimited):
-        wait = error.retry_after_s
-        return wait if wait is not None and wait <= LONGEST_RETRY_AFTER_S else None
-    return RETRY_PAUSE_S if error is not None and error.retryable else None
 
 
 def ending(attempt: Attempt) -> tuple[str, str]:

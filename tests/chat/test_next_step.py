@@ -1,14 +1,12 @@
 """What follows an attempt, and how an answer ends: pure."""
 
-import uuid
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from chat import generation
 from chat.attempt import Attempt, Deadlines
-from chat.generation import Next, ending, next_step
+from chat.attempts import RETRY_PAUSE_S, Next, next_step
+from chat.generation import ending
 from chat.providers.base import (
     AuthenticationFailed,
     InvalidRequest,
@@ -18,33 +16,10 @@ from chat.providers.base import (
     RateLimited,
     Refused,
 )
-from chat.services import Job
-from rollout.services import Route
-
-ROUTE = Route(
-    requested_model="chat-model",
-    assigned_model="gemini-flash-lite",
-    baseline_model="chat-model",
-    rollout="gemini-flash-lite",
-    arm="candidate",
-    reason="percentage",
-    percent=Decimal(5),
-    run=1,
-    stretch=1,
-)
 
 
-def job(served: str = "gemini-flash-lite", attempt: int = 1) -> Job:
-    return Job(
-        reply_id=uuid.uuid4(),
-        call_id=uuid.uuid4(),
-        attempt=attempt,
-        unit="u",
-        route=ROUTE,
-        served_model=served,
-        messages=[],
-        is_demo=False,
-    )
+def follows(attempt: Attempt, served: str = "gemini-flash-lite", number: int = 1) -> Next | None:
+    return next_step(attempt, served=served, baseline="chat-model", number=number)
 
 
 def ended(outcome: Any, error: ProviderError | None = None, chars: int = 0) -> Attempt:
@@ -65,7 +40,7 @@ def ended(outcome: Any, error: ProviderError | None = None, chars: int = 0) -> A
     ids=["5xx", "bad key", "unknown model", "rate limit", "timeout", "no text"],
 )
 def test_a_candidate_that_fails_before_text_falls_back_to_the_baseline_at_once(attempt: Attempt):
-    assert next_step(job(), attempt) == Next("chat-model", 0.0)
+    assert follows(attempt) == Next("chat-model", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -80,23 +55,23 @@ def test_a_candidate_that_fails_before_text_falls_back_to_the_baseline_at_once(a
     ids=["answered", "refused", "stopped", "broke off after text", "stalled after text"],
 )
 def test_nothing_follows_an_answer_a_refusal_a_stop_or_visible_text(attempt: Attempt):
-    assert next_step(job(), attempt) is None
+    assert follows(attempt) is None
 
 
 def test_a_failed_baseline_is_tried_again_once_and_never_moved_to_the_candidate():
     broken = ended("error", ProviderUnavailable("x"))
 
-    assert next_step(job("chat-model"), broken) == Next("chat-model", generation.RETRY_PAUSE_S)
-    assert next_step(job("chat-model", attempt=2), broken) is None
+    assert follows(broken, "chat-model") == Next("chat-model", RETRY_PAUSE_S)
+    assert follows(broken, "chat-model", 2) is None
 
 
 def test_a_baseline_whose_failure_would_repeat_is_not_tried_again():
     for error in (AuthenticationFailed("x"), InvalidRequest("x"), RateLimited("x"), RateLimited("x", retry_after_s=60)):
-        assert next_step(job("chat-model"), ended("error", error)) is None
+        assert follows(ended("error", error), "chat-model") is None
 
 
 def test_a_short_retry_after_is_waited_for():
-    assert next_step(job("chat-model"), ended("error", RateLimited("x", retry_after_s=1))) == Next("chat-model", 1)
+    assert follows(ended("error", RateLimited("x", retry_after_s=1)), "chat-model") == Next("chat-model", 1)
 
 
 def test_each_ending_has_a_state_and_a_code():

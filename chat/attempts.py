@@ -1,0 +1,102 @@
+"""What an attempt is run with, and what follows it: the same for people's pages and for programs.
+
+Knows the catalogue, the settings' deadlines and attempts; stores nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from django.conf import settings
+
+from chat.attempt import Attempt, Deadlines
+from chat.providers.base import (
+    ChatMessage,
+    ChatRequest,
+    InvalidRequest,
+    Options,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+from chat.providers.registry import find_model, get_provider
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 2
+RETRY_PAUSE_S = 0.2
+# A longer wait than this is not worth a person's time: the error is shown at once.
+LONGEST_RETRY_AFTER_S = 2.0
+
+
+class Next(NamedTuple):
+    """The next attempt: by which model, after how long a pause."""
+
+    model: str
+    pause_s: float
+
+
+def new_attempt(model_key: str, deadline: float) -> Attempt:
+    """An attempt by that model, not yet run; ``deadline`` is the answer's, on the monotonic clock."""
+    model = find_model(model_key)
+    own_s = model.first_token_timeout_s if model is not None else None
+    return Attempt(
+        clock=time.monotonic,
+        deadlines=Deadlines(
+            first_token_s=own_s or settings.FIRST_TOKEN_TIMEOUT_S,
+            idle_s=settings.IDLE_TIMEOUT_S,
+            total_s=max(0.0, deadline - time.monotonic()),
+            max_chars=settings.MAX_OUTPUT_CHARS,
+        ),
+    )
+
+
+async def run_attempt(
+    attempt: Attempt,
+    model_key: str,
+    messages: Sequence[ChatMessage],
+    *,
+    options: Options = Options(),  # noqa: B008  (it is frozen)
+    on_text: Callable[[str], None],
+    on_reasoning: Callable[[str], None],
+) -> None:
+    """Run it to its outcome. Raises nothing but cancellation."""
+    model = find_model(model_key)
+    if model is None:
+        return attempt.fail(InvalidRequest("The catalogue has no such model.", error_class="unknown_model"))
+    request = ChatRequest(
+        upstream_model=model.upstream,
+        messages=messages,
+        connect_timeout_s=settings.CONNECT_TIMEOUT_S,
+        options=options,
+    )
+    try:
+        provider = get_provider(model.provider)
+        await attempt.run(provider, request, on_text=on_text, on_reasoning=on_reasoning)
+    except Exception:
+        # A fault of our own in one adapter must not keep the other from answering.
+        logger.exception("An attempt failed unexpectedly")
+        attempt.fail(ProviderUnavailable("The attempt failed inside Sluice.", error_class="internal"))
+
+
+def next_step(attempt: Attempt, *, served: str, baseline: str, number: int) -> Next | None:
+    """What follows an attempt, the ``number``th, by the model key ``served``: the baseline, once, or the same model
+    again, or nothing.
+
+    Only before visible text, and never after a refusal or a stop. A failed candidate falls back at
+    once; a failed baseline is tried again where that may help, and never moved to the candidate.
+    """
+    if attempt.outcome not in ("error", "timeout", "empty") or attempt.chars or number >= MAX_ATTEMPTS:
+        return None
+    if served != baseline:
+        return Next(baseline, 0.0)
+    pause = _retry_pause(attempt.error)
+    return None if pause is None else Next(served, pause)
+
+
+def _retry_pause(error: ProviderError | None) -> float | None:
+    if isinstance(error, RateLimited):
+        wait = error.retry_after_s
+        return wait if wait is not None and wait <= LONGEST_RETRY_AFTER_S else None
+    return RETRY_PAUSE_S if error is not None and error.retryable else None

@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := config chat rollout metrics api simulator tests
+PACKAGES := gateway config chat rollout metrics api simulator tests
 # More arguments for pytest: make test ARGS="-k rollout"
 ARGS ?=
 

@@ -19,6 +19,7 @@ from chat.providers.base import (
     ProviderError,
     ProviderUnavailable,
     RateLimited,
+    ToolCallDelta,
 )
 from chat.providers.registry import find_model, get_provider
 
@@ -60,6 +61,7 @@ async def run_attempt(
     options: Options = Options(),  # noqa: B008  (it is frozen)
     on_text: Callable[[str], None],
     on_reasoning: Callable[[str], None],
+    on_tool_call: Callable[[ToolCallDelta], None] | None = None,
 ) -> None:
     """Run it to its outcome. Raises nothing but cancellation."""
     model = find_model(model_key)
@@ -73,7 +75,7 @@ async def run_attempt(
     )
     try:
         provider = get_provider(model.provider)
-        await attempt.run(provider, request, on_text=on_text, on_reasoning=on_reasoning)
+        await attempt.run(provider, request, on_text=on_text, on_reasoning=on_reasoning, on_tool_call=on_tool_call)
     except Exception:
         # A fault of our own in one adapter must not keep the other from answering.
         logger.exception("An attempt failed unexpectedly")

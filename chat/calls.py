@@ -17,13 +17,23 @@ SURFACE = "chat"
 
 
 def call_start(
-    reply_id: UUID, route: Route, *, unit: str, attempt: int, served_model: str, is_demo: bool, now: datetime
+    reply_id: UUID,
+    route: Route,
+    *,
+    unit: str,
+    attempt: int,
+    served_model: str,
+    is_demo: bool,
+    now: datetime,
+    surface: str = SURFACE,
+    application: str = "",
 ) -> CallStart:
     """An attempt about to be made for a reply."""
     return CallStart(
         answer_id=reply_id,
         attempt=attempt,
-        surface=SURFACE,
+        surface=surface,
+        application=application,
         rollout=route.rollout,
         arm=route.arm,
         reason=route.reason,

@@ -1,5 +1,6 @@
 """The web process: Django over ASGI, and an orderly end for the answers that are still running."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -13,6 +14,8 @@ from django.conf import settings  # noqa: E402  (needs Django to be set up)
 
 from chat import generation, tracing  # noqa: E402
 from chat.providers import registry  # noqa: E402
+from gateway import asgi as gateway  # noqa: E402
+from gateway.asgi import PREFIX, application_v1  # noqa: E402
 
 DRAIN_S = 5.0
 
@@ -23,11 +26,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 async def drain() -> None:
     """Let running answers finish for ``DRAIN_S`` seconds, then end them."""
-    await generation.drain(DRAIN_S)
+    await asyncio.gather(generation.drain(DRAIN_S), gateway.drain(DRAIN_S))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand requests to Django; on shutdown let running answers finish for ``DRAIN_S`` seconds, then end them."""
+    if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        await application_v1(scope, receive, send)
+        return
     if scope["type"] != "lifespan":
         await django_application(scope, receive, send)  # type: ignore[arg-type]
         return
@@ -39,6 +45,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
                 tracing.turn_on()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
+            await gateway.drain(DRAIN_S)
             await generation.shut_down(DRAIN_S)
             tracing.turn_off()
             await send({"type": "lifespan.shutdown.complete"})

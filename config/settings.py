@@ -186,6 +186,7 @@ INSTALLED_APPS = [
     "metrics",
     "rollout",
     "chat",
+    "gateway",
 ]
 
 MIDDLEWARE = [

@@ -42,6 +42,9 @@ class ModelCall(models.Model):
     answer_id = models.UUIDField(_("answer"), help_text=_("The answer that this attempt was made for."))
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=1, help_text=_("1 is the request; 2 a fallback."))
     surface = models.CharField(_("surface"), max_length=20, help_text=_("Where the request came in."))
+    application = models.CharField(
+        _("application"), max_length=20, blank=True, help_text=_("The prefix of the key that a program asked with.")
+    )
 
     rollout = models.CharField(_("rollout"), max_length=100, blank=True)
     arm = models.CharField(_("arm"), max_length=10, choices=Arm, blank=True)

@@ -21,7 +21,8 @@ from metrics.ratings import go_together
 class CallStart:
     """A call about to be made. ``unit`` is a pseudonym; ``arm`` and ``rollout`` are "" outside any rollout.
 
-    ``run`` and ``stretch`` are the rollout's at that moment, 0 outside any.
+    ``run`` and ``stretch`` are the rollout's at that moment, 0 outside any. ``application`` is the prefix of the key
+    that a program asked with, "" for a person's own request.
     """
 
     answer_id: UUID
@@ -40,6 +41,7 @@ class CallStart:
     provider: str
     started_at: datetime
     is_demo: bool = False
+    application: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,11 @@ def end_columns(end: CallEnd) -> dict[str, Any]:
         "error_detail": end.error_detail[:300],
         "http_status": end.http_status,
     }
+
+
+def is_call_of(answer_id: UUID, *, application: str) -> bool:
+    """Whether that application asked for the answer."""
+    return ModelCall.objects.filter(answer_id=answer_id, attempt=1, application=application).exists()
 
 
 def abandon_calls(*, now: datetime, started_before: datetime, answer_ids: Sequence[UUID] = ()) -> list[UUID]:

@@ -1,0 +1,214 @@
+"""``/v1/`` over ASGI, without Django's handler and middleware: no session, no cookie, no template belongs here.
+
+Paths: ``POST /v1/chat/completions``, ``GET /v1/models``, ``POST /v1/calls/{id}/feedback``.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from django.utils import timezone
+
+from chat.log_context import bind, open_log_context
+from chat.providers.registry import catalogue
+from chat.threads import in_db
+from gateway import answering, feedback
+from gateway.answering import Answer, Job
+from gateway.callers import application
+from gateway.errors import ApiError, error_of
+from gateway.models import ApiKey
+from gateway.wire import parse_completion
+from gateway.writers import ClientGone, StreamWriter, WholeWriter
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PREFIX = "/v1/"
+# Pictures come inside it.
+MAX_BODY_BYTES = 20 << 20
+_FEEDBACK = re.compile(r"/v1/calls/([^/]+)/feedback")
+CANCEL_AGAIN_S = 0.5
+_running: dict[asyncio.Task[None], Answer] = {}
+
+
+async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request. What goes wrong is an error in OpenAI's shape."""
+    open_log_context()
+    try:
+        await _dispatch(scope, receive, send)
+    except ApiError as refused:
+        await _respond(send, refused.status, refused.body, refused.headers.items())
+    except ClientGone:
+        pass
+    except Exception:
+        logger.exception("A request failed unexpectedly")
+        broken = ApiError(500, "Something went wrong inside Sluice.", code="internal")
+        await _respond(send, broken.status, broken.body)
+
+
+async def drain(grace_s: float) -> None:
+    """Give running answers ``grace_s`` seconds, then end them: each gets its last row."""
+    if _running:
+        _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
+        for task in pending:
+            _running[task].abandon()
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+    path, method = scope["path"], scope["method"]
+    rated = _FEEDBACK.fullmatch(path)
+    if path == "/v1/chat/completions":
+        _allow(method, "POST")
+        await _complete(scope, receive, send)
+    elif path == "/v1/models":
+        _allow(method, "GET", "HEAD")
+        key = await in_db(application, _header(scope, b"authorization"), now=timezone.now())
+        await _respond(send, 200, _models(key))
+    elif rated is not None:
+        _allow(method, "POST")
+        body = await _read_body(receive)
+        key = await in_db(application, _header(scope, b"authorization"), now=timezone.now())
+        document = await in_db(feedback.take, key, rated[1], body, now=timezone.now())
+        await _respond(send, 200, json.dumps(document).encode())
+    else:
+        raise ApiError(404, f"There is no {path} here.", code="unknown_url")
+
+
+def _allow(method: str, *allowed: str) -> None:
+    if method not in allowed:
+        raise ApiError(405, f"Only {allowed[0]} is served here.", code="method_not_allowed", headers={"Allow": allowed[0]})
+
+
+async def _complete(scope: Scope, receive: Receive, send: Send) -> None:
+    completion = parse_completion(await _read_body(receive))
+    now = timezone.now()
+    job = await in_db(
+        answering.begin,
+        authorization=_header(scope, b"authorization"),
+        named_unit=_header(scope, b"x-sluice-unit"),
+        completion=completion,
+        now=now,
+    )
+    bind(answer_id=job.answer_id, rollout=job.route.rollout, arm=job.route.arm, reason=job.route.reason)
+    if completion.stream:
+        await _stream(job, int(now.timestamp()), receive, send)
+    else:
+        await _whole(job, int(now.timestamp()), receive, send)
+
+
+async def _whole(job: Job, created: int, receive: Receive, send: Send) -> None:
+    writer = WholeWriter()
+    answer = Answer(job, writer)
+    task = _start(answer)
+    gone = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+    finally:
+        await _end(gone, task)
+    attempt = answer.attempt
+    if attempt.outcome not in ("ok", "refused"):
+        raise _about(error_of(attempt), answer.job)
+    await _respond(send, 200, writer.document(answer.job, attempt, created), _facts(answer.job).items())
+
+
+async def _stream(job: Job, created: int, receive: Receive, send: Send) -> None:
+    """The status line waits for the first visible piece: until then another model may still have to answer."""
+    writer = StreamWriter(created)
+    answer = Answer(job, writer)
+    task = _start(answer)
+    task.add_done_callback(lambda _task: writer.end(answer.job, answer.attempt))
+    gone = asyncio.ensure_future(_disconnect(receive))
+    gone.add_done_callback(lambda _gone: writer.hang_up())
+    try:
+        events = await writer.take()
+        if writer.failure is not None:
+            raise _about(writer.failure, answer.job)
+        await send(_head(200, {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **_facts(answer.job)}))
+        while not writer.is_over:
+            await send({"type": "http.response.body", "body": events, "more_body": True})
+            events = await writer.take()
+        await send({"type": "http.response.body", "body": events})
+    finally:
+        await _end(gone, task)
+
+
+def _start(answer: Answer) -> "asyncio.Task[None]":
+    task = asyncio.get_running_loop().create_task(answer.run(), name=f"answer {answer.job.answer_id}")
+    _running[task] = answer
+    task.add_done_callback(lambda done: _running.pop(done, None))
+    return task
+
+
+async def _end(gone: "asyncio.Future[None]", task: "asyncio.Task[None]") -> None:
+    """Whoever still runs is not waited for by anybody. Again and again: on Python 3.11 one cancelling can be lost."""
+    gone.cancel()
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_body(receive: Receive) -> bytes:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise ApiError(413, "The body is too large.", code="request_too_large")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _models(key: ApiKey) -> bytes:
+    keys = [model for model in catalogue() if not key.models_allowed or model in key.models_allowed]
+    listed = [{"id": model, "object": "model", "created": 0, "owned_by": "sluice"} for model in keys]
+    return json.dumps({"object": "list", "data": listed}).encode()
+
+
+def _facts(job: Job) -> dict[str, str]:
+    """What happened, for who asked."""
+    return {
+        "X-Sluice-Call": str(job.answer_id),
+        "X-Sluice-Arm": job.route.arm or "none",
+        "X-Sluice-Reason": job.route.reason,
+        "X-Sluice-Model": job.served_model,
+        "X-Sluice-Fallback": "true" if job.served_model != job.route.assigned_model else "false",
+    }
+
+
+def _about(error: ApiError, job: Job) -> ApiError:
+    error.headers.update(_facts(job))
+    return error
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    value: bytes = next((value for key, value in scope["headers"] if key == name), b"")
+    return value.decode("latin-1")
+
+
+def _head(status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    listed = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": listed}
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
+    told = {"Content-Type": "application/json", "Content-Length": str(len(body)), **dict(headers)}
+    await send(_head(status, told))
+    await send({"type": "http.response.body", "body": body})

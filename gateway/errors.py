@@ -1,0 +1,65 @@
+"""Refusals in OpenAI's own shape: ``{"error": {"message", "type", "param", "code"}}``, and the status that goes along.
+
+Source: platform.openai.com/docs/guides/error-codes and the openai SDK, which turns the status into its exceptions.
+"""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from chat.attempt import Attempt
+from chat.providers.base import RateLimited, Unsupported
+
+_TYPES = {
+    HTTPStatus.BAD_REQUEST: "invalid_request_error",
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.NOT_FOUND: "invalid_request_error",
+    HTTPStatus.METHOD_NOT_ALLOWED: "invalid_request_error",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "invalid_request_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+}
+
+
+class ApiError(Exception):
+    """A refusal: status, words for people, ``code`` for programs, and the parameter that is to blame, if one is."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str, param: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> bytes:
+        """The JSON document."""
+        error = {
+            "message": self.message,
+            "type": _TYPES.get(HTTPStatus(self.status), "server_error"),
+            "param": self.param,
+            "code": self.code,
+        }
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+
+def error_of(attempt: Attempt) -> ApiError:
+    """How an answer that failed is told: in our words, never in a vendor's."""
+    error = attempt.error
+    if attempt.outcome == "empty":
+        return ApiError(502, "The model gave no answer.", code="empty_answer")
+    if attempt.outcome == "abandoned":
+        return ApiError(503, "The server is going down. Try again.", code="shutting_down", headers={"Retry-After": "1"})
+    if isinstance(error, Unsupported):
+        return ApiError(400, error.detail, code=error.code, param=error.param)
+    if isinstance(error, RateLimited):
+        wait = {} if error.retry_after_s is None else {"Retry-After": str(max(1, round(error.retry_after_s)))}
+        return ApiError(429, "The model is asked too often just now.", code="upstream_rate_limited", headers=wait)
+    if attempt.outcome == "timeout":
+        return ApiError(504, "The model did not answer in time.", code="upstream_timeout")
+    if error is not None and error.code == "invalid_request":
+        return ApiError(400, "The model refused the request.", code="upstream_invalid_request")
+    return ApiError(502, "The model could not be reached, or broke off.", code="upstream_unavailable")

@@ -1,0 +1,131 @@
+"""What a key may use: requests and tokens a minute, counted in Redis, and dollars a day, in the database.
+
+Each is reserved before a call, for the most that it may come to, and settled after it, so that calls side by side can't
+overspend together. Without Redis the minutes' limits let everybody through; the dollars' never do.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from django.core.cache import cache
+from django.db.models import F
+from redis.exceptions import RedisError
+
+from chat.providers.registry import find_model
+from gateway.errors import ApiError
+from gateway.models import ApiKey, Spending
+from gateway.wire import Completion
+from metrics.pricing import Usage, cost_usd
+
+logger = logging.getLogger(__name__)
+
+Cost = Decimal | None
+MINUTE_S = 60
+_PICO = Decimal(10) ** 12
+# Where a request sets no limit itself, an answer is taken to be this long, and a token to be so many characters.
+USUAL_TOKENS = 2_000
+CHARS_PER_TOKEN = 3
+IMAGE_TOKENS = 1_500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reservation:
+    """What was put aside for one answer: ``tokens`` in a minute, and pico-dollars on a day."""
+
+    key_id: int
+    minute: int = 0
+    tokens: int = 0
+    day: date | None = None
+    amount: int = 0
+
+
+def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: datetime) -> Reservation:
+    """Put aside what an answer by any of ``models`` may use. Raises ApiError (429), with nothing put aside."""
+    minute = int(now.timestamp()) // MINUTE_S
+    wait = str(MINUTE_S - int(now.timestamp()) % MINUTE_S)
+    prompt, answer = most_tokens(completion)
+    if key.requests_per_minute is not None and not _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute):
+        raise _too_much("requests a minute", "rate_limit_exceeded", wait)
+    tokens = 0
+    if key.tokens_per_minute is not None:
+        tokens = prompt + answer
+        if not _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute):
+            raise _too_much("tokens a minute", "rate_limit_exceeded", wait)
+    if key.dollars_per_day is None:
+        return Reservation(key_id=key.pk, minute=minute, tokens=tokens)
+    day, amount = now.date(), _most_cost(models, prompt, answer, now)
+    limit = int(key.dollars_per_day * _PICO)
+    Spending.objects.get_or_create(key=key, day=day)
+    mine = Spending.objects.filter(key=key, day=day, spent__lte=limit - amount - F("reserved"))
+    if not mine.update(reserved=F("reserved") + amount):
+        _count(f"tokens:{key.pk}:{minute}", -tokens, None)
+        raise _too_much("dollars a day", "insufficient_quota", None)
+    return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount)
+
+
+def settle(reservation: Reservation, *, usage: Usage | None, cost: Cost) -> None:
+    """Put in what an answer really used; what is not known counts as reserved, no ``usage`` at all as nothing."""
+    if reservation.tokens:
+        used = 0 if usage is None else _total(usage, reservation.tokens)
+        _count(f"tokens:{reservation.key_id}:{reservation.minute}", used - reservation.tokens, None)
+    if reservation.day is not None:
+        spent = 0 if usage is None else reservation.amount if cost is None else int(cost * _PICO)
+        Spending.objects.filter(key_id=reservation.key_id, day=reservation.day).update(
+            reserved=F("reserved") - reservation.amount, spent=F("spent") + spent
+        )
+
+
+def most_tokens(completion: Completion) -> tuple[int, int]:
+    """The prompt's tokens and the answer's, guessed high."""
+    chars = sum(
+        len(message.text) + sum(len(call.arguments) for call in message.tool_calls) for message in completion.messages
+    )
+    images = sum(len(message.images) for message in completion.messages)
+    return chars // CHARS_PER_TOKEN + 1 + IMAGE_TOKENS * images, completion.options.max_tokens or USUAL_TOKENS
+
+
+def _most_cost(models: Sequence[str], prompt: int, answer: int, now: datetime) -> int:
+    """The dearest of the models, in pico-dollars. ApiError where a model's price is not known: no limit would hold."""
+    found = []
+    for key in dict.fromkeys(models):
+        model = find_model(key)
+        cost = model and cost_usd(
+            usage=Usage(input_tokens=prompt, output_tokens=answer),
+            upstream_model=model.upstream,
+            price_provider=model.price_provider,
+            at=now,
+            override=model.price,
+        )
+        if cost is None:
+            raise ApiError(503, "This model has no price, and this key has a limit in dollars.", code="price_unknown")
+        found.append(int(cost * _PICO))
+    return max(found)
+
+
+def _total(usage: Usage, otherwise: int) -> int:
+    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+    return sum(known) if known else otherwise
+
+
+def _count(name: str, by: int, limit: int | None) -> bool:
+    """Add to a minute's counter, unless that goes beyond the limit; whether it was added."""
+    key = f"gateway:{name}"
+    try:
+        cache.add(key, 0, 2 * MINUTE_S)
+        after = cache.incr(key, by)
+        if limit is not None and after > limit:
+            cache.incr(key, -by)
+            return False
+    except (RedisError, ValueError) as error:
+        # ValueError: Redis, short of memory, has let the counter go.
+        logger.warning("A key's minute is not limited: %s", type(error).__name__)
+    return True
+
+
+def _too_much(what: str, code: str, wait: str | None) -> ApiError:
+    return ApiError(
+        429, f"This key's limit is reached: {what}.", code=code, headers={} if wait is None else {"Retry-After": wait}
+    )

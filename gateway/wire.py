@@ -1,0 +1,338 @@
+"""OpenAI's chat completions as they are on the wire: a request's body in, an answer's documents out. Pure.
+
+Source: platform.openai.com/docs/api-reference/chat. Whatever a body holds that is not understood here is refused by
+name: nothing is dropped in silence.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chat.providers.base import ChatMessage, Image, Options, Role, Tool, ToolCall
+from gateway.errors import ApiError
+
+MAX_UNIT = 200
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+# These say what happens anyway.
+_HARMLESS: Mapping[str, Any] = {"n": 1, "logprobs": False, "store": False}
+_NUMBERS = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What a program asks for. ``unit`` is the body's ``user``, "" for none."""
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    options: Options
+    stream: bool
+    include_usage: bool
+    unit: str
+
+
+def parse_completion(body: bytes) -> Completion:
+    """Read a request's body. Raises ApiError (400), which names the parameter."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "The body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(given, dict):
+        raise ApiError(400, "The body must be a JSON object.", code="invalid_json")
+    fields = _Fields({name: value for name, value in given.items() if value is not None})
+    stream = fields.take("stream", _boolean) or False
+    stream_options = fields.take("stream_options", _object) or {}
+    completion = Completion(
+        model=fields.need("model", _text),
+        messages=tuple(_message(item, f"messages[{n}]") for n, item in enumerate(fields.need("messages", _filled_list))),
+        options=_options(fields),
+        stream=stream,
+        include_usage=_include_usage(stream_options, stream=stream),
+        unit=fields.take("user", _unit) or "",
+    )
+    for name, value in _HARMLESS.items():
+        if fields.take(name, lambda given, path: given) not in (None, value):
+            raise _wrong(name, f"Only {json.dumps(value)} is served here.", code="unsupported_parameter")
+    fields.refuse_rest()
+    return completion
+
+
+def completion_document(
+    *,
+    answer_id: str,
+    created: int,
+    model: str,
+    text: str,
+    tool_calls: Sequence[Mapping[str, Any]],
+    finish_reason: str,
+    usage: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The whole answer."""
+    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+    if tool_calls:
+        message["tool_calls"] = list(tool_calls)
+    elif not text:
+        message["content"] = ""
+    return {
+        "id": answer_id,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
+        "usage": usage,
+    }
+
+
+class ChunkWriter:
+    """Writes the events of one streamed answer. What is the same in each is put together once."""
+
+    def __init__(self, *, answer_id: str, created: int, model: str) -> None:
+        head = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
+        self._head = b"data: " + json.dumps(head, ensure_ascii=False).encode()[:-1]
+        self._begun = False
+
+    def delta(self, delta: Mapping[str, Any]) -> bytes:
+        """A piece of the answer; the first one says whose turn it is."""
+        if not self._begun:
+            self._begun = True
+            delta = {"role": "assistant", "content": "", **delta}
+        return self._chunk(delta, None)
+
+    def finish(self, reason: str) -> bytes:
+        """The last choice."""
+        return (b"" if self._begun else self.delta({})) + self._chunk({}, reason)
+
+    def usage(self, usage: Mapping[str, Any] | None) -> bytes:
+        """The chunk that has the usage alone."""
+        return self._head + b', "choices": [], "usage": ' + json.dumps(usage).encode() + b"}\n\n"
+
+    def _chunk(self, delta: Mapping[str, Any], reason: str | None) -> bytes:
+        choice = json.dumps({"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}, ensure_ascii=False)
+        return self._head + b', "choices": [' + choice.encode() + b"]}\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def error_event(error: ApiError) -> bytes:
+    """An answer that fails after its first piece: the SDK raises it."""
+    return b"data: " + error.body + b"\n\n"
+
+
+# --- reading ---
+
+
+Reader = Callable[[Any, str], Any]
+
+
+class _Fields:
+    """A body's fields, each read once; what nobody reads is refused."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._left = given
+
+    def take(self, name: str, read: Reader) -> Any:
+        return read(self._left.pop(name), name) if name in self._left else None
+
+    def need(self, name: str, read: Reader) -> Any:
+        if name not in self._left:
+            raise _wrong(name, "It is required.", code="missing_required_parameter")
+        return self.take(name, read)
+
+    def refuse_rest(self) -> None:
+        for name in self._left:
+            raise _wrong(name, "It is not served here.", code="unsupported_parameter")
+
+
+def _wrong(param: str, why: str, *, code: str = "invalid_value") -> ApiError:
+    return ApiError(400, f"{param}: {why}", code=code, param=param)
+
+
+def _text(given: Any, path: str) -> str:
+    if not isinstance(given, str):
+        raise _wrong(path, "It must be text.", code="invalid_type")
+    return given
+
+
+def _unit(given: Any, path: str) -> str:
+    text = _text(given, path)
+    if len(text) > MAX_UNIT or not text.isprintable():
+        raise _wrong(path, f"It must be printable text of at most {MAX_UNIT} characters.")
+    return text
+
+
+def _boolean(given: Any, path: str) -> bool:
+    if not isinstance(given, bool):
+        raise _wrong(path, "It must be true or false.", code="invalid_type")
+    return given
+
+
+def _object(given: Any, path: str) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise _wrong(path, "It must be an object.", code="invalid_type")
+    return given
+
+
+def _list(given: Any, path: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise _wrong(path, "It must be a list.", code="invalid_type")
+    return given
+
+
+def _filled_list(given: Any, path: str) -> list[Any]:
+    if not _list(given, path):
+        raise _wrong(path, "It must not be empty.")
+    return list(given)
+
+
+def _integer(given: Any, path: str) -> int:
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise _wrong(path, "It must be a whole number.", code="invalid_type")
+    return given
+
+
+def _positive(given: Any, path: str) -> int:
+    if not 0 < _integer(given, path) < 1 << 31:
+        raise _wrong(path, "It must be at least 1.")
+    return int(given)
+
+
+def _number_between(low: float, high: float) -> Reader:
+    def read(given: Any, path: str) -> float:
+        if not isinstance(given, int | float) or isinstance(given, bool):
+            raise _wrong(path, "It must be a number.", code="invalid_type")
+        if not low <= given <= high:
+            raise _wrong(path, f"It must be from {low} to {high}.")
+        return float(given)
+
+    return read
+
+
+def _include_usage(given: dict[str, Any], *, stream: bool) -> bool:
+    if given and not stream:
+        raise _wrong("stream_options", "It goes with stream only.")
+    unknown = set(given) - {"include_usage", "include_obfuscation"}
+    if unknown:
+        raise _wrong(f"stream_options.{sorted(unknown)[0]}", "It is not served here.", code="unsupported_parameter")
+    return _boolean(given.get("include_usage", False), "stream_options.include_usage")
+
+
+def _options(fields: _Fields) -> Options:
+    most, older = fields.take("max_completion_tokens", _positive), fields.take("max_tokens", _positive)
+    return Options(
+        **{name: fields.take(name, _number_between(*span)) for name, span in _NUMBERS.items()},
+        max_tokens=older if most is None else most,
+        seed=fields.take("seed", _integer),
+        stop=fields.take("stop", _stop) or (),
+        reasoning_effort=fields.take("reasoning_effort", _text),
+        response_format=fields.take("response_format", _response_format),
+        tools=tuple(_tool(item, f"tools[{n}]") for n, item in enumerate(fields.take("tools", _list) or [])),
+        tool_choice=fields.take("tool_choice", _tool_choice),
+        parallel_tool_calls=fields.take("parallel_tool_calls", _boolean),
+    )
+
+
+def _stop(given: Any, path: str) -> tuple[str, ...]:
+    listed = [given] if isinstance(given, str) else _list(given, path)
+    if len(listed) > 4:
+        raise _wrong(path, "There can be 4 at most.")
+    return tuple(_text(item, f"{path}[{n}]") for n, item in enumerate(listed))
+
+
+def _response_format(given: Any, path: str) -> Mapping[str, Any] | None:
+    kind = _object(given, path).get("type")
+    if kind == "text":
+        return None
+    if kind not in ("json_object", "json_schema"):
+        raise _wrong(f"{path}.type", "It must be text, json_object or json_schema.")
+    if kind == "json_schema":
+        _object(_object(given.get("json_schema"), f"{path}.json_schema").get("schema"), f"{path}.json_schema.schema")
+    return dict(given)
+
+
+def _tool(given: Any, path: str) -> Tool:
+    if _object(given, path).get("type") != "function":
+        raise _wrong(f"{path}.type", "Only functions are served here.", code="unsupported_parameter")
+    function = _object(given.get("function"), f"{path}.function")
+    return Tool(
+        name=_text(function.get("name"), f"{path}.function.name"),
+        description=_text(function.get("description") or "", f"{path}.function.description"),
+        parameters=None
+        if function.get("parameters") is None
+        else _object(function["parameters"], f"{path}.function.parameters"),
+        strict=None if function.get("strict") is None else _boolean(function["strict"], f"{path}.function.strict"),
+    )
+
+
+def _tool_choice(given: Any, path: str) -> str | Mapping[str, Any]:
+    if isinstance(given, str):
+        if given not in ("none", "auto", "required"):
+            raise _wrong(path, "It must be none, auto, required or a function.")
+        return given
+    function = _object(_object(given, path).get("function"), f"{path}.function")
+    _text(function.get("name"), f"{path}.function.name")
+    return dict(given)
+
+
+def _message(given: Any, path: str) -> ChatMessage:
+    fields = dict(_object(given, path))
+    role = _ROLES.get(str(fields.pop("role", "")))
+    if role is None:
+        raise _wrong(f"{path}.role", f"It must be one of: {', '.join(_ROLES)}.")
+    text, images = _content(fields.pop("content", None), f"{path}.content", role)
+    calls = tuple(
+        _tool_call(item, f"{path}.tool_calls[{n}]")
+        for n, item in enumerate(_list(fields.pop("tool_calls", None) or [], f"{path}.tool_calls"))
+    )
+    call_id = _text(fields.pop("tool_call_id", None) or "", f"{path}.tool_call_id")
+    name = _text(fields.pop("name", None) or "", f"{path}.name")
+    if role == "tool" and not call_id:
+        raise _wrong(f"{path}.tool_call_id", "It is required.", code="missing_required_parameter")
+    # The SDK sends an assistant's turn back as it came: with what is empty in it.
+    for left, value in fields.items():
+        if value:
+            raise _wrong(f"{path}.{left}", "It is not served here.", code="unsupported_parameter")
+    return ChatMessage(role=role, text=text, images=images, tool_calls=calls, tool_call_id=call_id, name=name)
+
+
+def _content(given: Any, path: str, role: Role) -> tuple[str, tuple[Image, ...]]:
+    if given is None and role == "assistant":
+        return "", ()
+    if isinstance(given, str):
+        return given, ()
+    texts: list[str] = []
+    images: list[Image] = []
+    for number, part in enumerate(_list(given, path)):
+        where = f"{path}[{number}]"
+        kind = _object(part, where).get("type")
+        if kind == "text":
+            texts.append(_text(part.get("text"), f"{where}.text"))
+        elif kind == "image_url" and role == "user":
+            image = _object(part.get("image_url"), f"{where}.image_url")
+            url = _text(image.get("url"), f"{where}.image_url.url")
+            if not url.startswith(("data:image/", "https://")):
+                raise _wrong(f"{where}.image_url.url", "It must be an https address or a data: URL of an image.")
+            images.append(Image(url=url, detail=_text(image.get("detail") or "", f"{where}.image_url.detail")))
+        else:
+            raise _wrong(f"{where}.type", "It is not served here.", code="unsupported_parameter")
+    return "\n".join(texts), tuple(images)
+
+
+def _tool_call(given: Any, path: str) -> ToolCall:
+    function = _object(_object(given, path).get("function"), f"{path}.function")
+    return ToolCall(
+        id=_text(given.get("id"), f"{path}.id"),
+        name=_text(function.get("name"), f"{path}.function.name"),
+        arguments=_text(function.get("arguments"), f"{path}.function.arguments"),
+    )

@@ -21,9 +21,11 @@ from chat.providers.base import (
     Refused,
     StreamEvent,
     TextDelta,
+    ToolCallDelta,
 )
 from metrics.pricing import Usage
 
+Delta = TextDelta | ReasoningDelta | ToolCallDelta
 OutcomeName = Literal["ok", "error", "timeout", "refused", "empty", "cancelled", "abandoned"]
 
 
@@ -41,7 +43,8 @@ class Deadlines:
 class Attempt:
     """One attempt as it goes on; whole once ``run`` has returned or was cancelled.
 
-    Times in ms from the start of ``run``; ``ttft_ms`` is to the first visible text.
+    Times in ms from the start of ``run``; ``ttft_ms`` is to the first visible text or tool call.
+    ``chars`` counts the characters of both.
     """
 
     deadlines: Deadlines
@@ -63,24 +66,31 @@ class Attempt:
         *,
         on_text: Callable[[str], None],
         on_reasoning: Callable[[str], None],
+        on_tool_call: Callable[[ToolCallDelta], None] | None = None,
     ) -> None:
-        """Read the stream, hand on its text, and set ``outcome``. Raises nothing but cancellation."""
+        """Read the stream, hand on what it shows, and set ``outcome``. Raises nothing but cancellation.
+
+        Without ``on_tool_call`` the pieces of tool calls are counted and dropped.
+        """
+
+        def take(event: Delta) -> None:
+            if isinstance(event, ReasoningDelta):
+                on_reasoning(clean(event.text))
+            elif isinstance(event, TextDelta):
+                self._take_text(event, on_text)
+            else:
+                self._take_call(event, on_tool_call)
+
         self._started = self.clock()
         try:
-            await self._read(provider, request, on_text, on_reasoning)
+            provider.check(request)
+            await self._read(provider.stream(request), take)
         except ProviderError as error:
             self.fail(error)
         finally:
             self.latency_ms = self._elapsed_ms()
 
-    async def _read(
-        self,
-        provider: Provider,
-        request: ChatRequest,
-        on_text: Callable[[str], None],
-        on_reasoning: Callable[[str], None],
-    ) -> None:
-        stream = provider.stream(request)
+    async def _read(self, stream: AsyncIterator[StreamEvent], take: Callable[[Delta], None]) -> None:
         begun = False
         async with aclosing(stream) as events:  # type: ignore[type-var]
             while True:
@@ -88,10 +98,7 @@ class Attempt:
                 begun = True
                 if isinstance(event, Finished):
                     return self._finish(event)
-                if isinstance(event, ReasoningDelta):
-                    on_reasoning(clean(event.text))
-                    continue
-                self._take(event, on_text)
+                take(event)
 
     async def _next(self, events: AsyncIterator[StreamEvent], begun: bool) -> StreamEvent:
         wait_s = self.deadlines.idle_s if begun else self.deadlines.first_token_s
@@ -105,12 +112,26 @@ class Attempt:
         except StopAsyncIteration:
             raise ProviderUnavailable("The answer ended without an end.", error_class="no_finish") from None
 
-    def _take(self, event: TextDelta, on_text: Callable[[str], None]) -> None:
+    def _take_text(self, event: TextDelta, on_text: Callable[[str], None]) -> None:
+        room = self.deadlines.max_chars - self.chars
+        self._see(len(event.text))
+        on_text(clean(event.text[:room]))
+        self._check_length()
+
+    def _take_call(self, event: ToolCallDelta, on_tool_call: Callable[[ToolCallDelta], None] | None) -> None:
+        self._see(len(event.id) + len(event.name) + len(event.arguments))
+        # A piece that is too long is no use in part.
+        self._check_length()
+        if on_tool_call is not None:
+            call_id, name, arguments = map(clean, (event.id, event.name, event.arguments))
+            on_tool_call(ToolCallDelta(index=event.index, id=call_id, name=name, arguments=arguments))
+
+    def _see(self, chars: int) -> None:
         if self.ttft_ms is None:
             self.ttft_ms = self._elapsed_ms()
-        room = self.deadlines.max_chars - self.chars
-        self.chars += len(event.text)
-        on_text(clean(event.text[:room]))
+        self.chars += chars
+
+    def _check_length(self) -> None:
         if self.chars > self.deadlines.max_chars:
             raise ProviderUnavailable("The answer grew too long.", error_class="too_long")
 

@@ -89,6 +89,12 @@ NOTICE_ALLOW_PRIVATE = env.bool("NOTICE_ALLOW_PRIVATE", False)
 
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")
 OPENAI_BASE_URL = env.str("OPENAI_BASE_URL", "") or "https://api.openai.com/v1"
+# What the server calls the limit of an answer's length: OpenAI's reasoning models refuse the older name.
+OPENAI_MAX_TOKENS_NAME = env.str(
+    "OPENAI_MAX_TOKENS_NAME",
+    "max_completion_tokens",
+    validate=validate.OneOf(["max_completion_tokens", "max_tokens"]),
+)
 GEMINI_API_KEY = env.str("GEMINI_API_KEY", "")
 GEMINI_BASE_URL = env.str("GEMINI_BASE_URL", "") or "https://generativelanguage.googleapis.com"
 GEMINI_API_VERSION = env.str("GEMINI_API_VERSION", "v1")
@@ -106,7 +112,7 @@ _prices: Any = env.json("MODEL_PRICES", {})
 CHAT_PROVIDERS: dict[str, dict[str, Any]] = {
     "openai": {
         "BACKEND": "chat.providers.openai.OpenAIProvider",
-        "OPTIONS": {"api_key": OPENAI_API_KEY, "base_url": OPENAI_BASE_URL},
+        "OPTIONS": {"api_key": OPENAI_API_KEY, "base_url": OPENAI_BASE_URL, "max_tokens_name": OPENAI_MAX_TOKENS_NAME},
     },
     "gemini": {
         "BACKEND": "chat.providers.gemini.GeminiProvider",

@@ -1,5 +1,6 @@
-"""Google's Gemini, through the vendor's SDK."""
+"""Google's Gemini, through the vendor's SDK. How requests are put in its words is in ``gemini_request``."""
 
+import json
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
@@ -15,7 +16,9 @@ from chat.providers.base import (
     ProviderUnavailable,
     ReasoningDelta,
     StreamEvent,
+    ToolCallDelta,
 )
+from chat.providers.gemini_request import config, contents, join_call_id
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
@@ -81,6 +84,11 @@ class GeminiProvider:
         await self._client.aio.aclose()
         await self._http.aclose()
 
+    def check(self, request: ChatRequest) -> None:
+        """See ``Provider.check``."""
+        contents(request)
+        config(request)
+
     async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """See ``Provider.stream``."""
         if not self._api_key:
@@ -119,21 +127,14 @@ async def _note_response(response: "httpx2.Response") -> None:
 
 
 def to_sdk_request(request: ChatRequest) -> dict[str, Any]:
-    """The SDK's arguments; system turns become the system instruction."""
+    """The SDK's arguments."""
     from google.genai import types
 
-    system = "\n\n".join(message.text for message in request.messages if message.role == "system")
     return {
         "model": request.upstream_model,
-        "contents": [
-            types.Content(
-                role="model" if message.role == "assistant" else "user", parts=[types.Part(text=message.text)]
-            )
-            for message in request.messages
-            if message.role != "system"
-        ],
+        "contents": [types.Content.model_validate(turn) for turn in contents(request)],
         "config": types.GenerateContentConfig(
-            system_instruction=system or None,
+            **config(request),
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         ),
     }
@@ -189,10 +190,26 @@ def _read(chunk: "types.GenerateContentResponse", answer: Answer) -> list[Stream
     candidate = chunk.candidates[0]
     events = _parts(candidate.content, answer)
     if candidate.finish_reason is not None and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
-        answer.finish_reason = FINISH_REASONS.get(candidate.finish_reason.value, "other")
+        reason = FINISH_REASONS.get(candidate.finish_reason.value, "other")
+        answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
     return events
 
 
 def _parts(content: "types.Content | None", answer: Answer) -> list[StreamEvent]:
-    parts = (content.parts or []) if content is not None else []
-    return [ReasoningDelta(text=part.text) if part.thought else answer.text(part.text) for part in parts if part.text]
+    events: list[StreamEvent] = []
+    for part in (content.parts or []) if content is not None else []:
+        if part.text:
+            events.append(ReasoningDelta(text=part.text) if part.thought else answer.text(part.text))
+        elif part.function_call is not None:
+            events.append(_call(part.function_call, part.thought_signature, answer))
+    return events
+
+
+def _call(call: "types.FunctionCall", signature: bytes | None, answer: Answer) -> ToolCallDelta:
+    """A whole call: Gemini sends them in one piece."""
+    return answer.tool_call(
+        answer.calls,
+        call_id=join_call_id(call.id, signature),
+        name=call.name or "",
+        arguments=json.dumps(call.args or {}, ensure_ascii=False),
+    )

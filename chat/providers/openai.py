@@ -4,17 +4,21 @@ Reads the stream by the SDK's public raw path and takes the few fields that are 
 chunk into the SDK's models costs ten times as much. Text that comes after a finish reason is ignored.
 """
 
+import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from chat.providers.answer import Answer, token_count
 from chat.providers.base import (
     AuthenticationFailed,
+    ChatMessage,
     ChatRequest,
     FinishReason,
+    Image,
     InvalidRequest,
+    Options,
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
@@ -22,6 +26,7 @@ from chat.providers.base import (
     ReasoningDelta,
     Refused,
     StreamEvent,
+    Tool,
 )
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
@@ -29,21 +34,35 @@ from metrics.pricing import Usage
 if TYPE_CHECKING:
     import openai
 
-FINISH_REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "refused"}
+FINISH_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "refused",
+}
 # What OpenAI, and Azure's version of it, call a question that is against their policy.
 POLICY_CODES = ("content_policy_violation", "content_filter")
 # One event of a stream is a few hundred bytes; a line longer than this is no event.
 MAX_LINE_BYTES = 1 << 20
+# The longest id of a tool call that OpenAI takes; other vendors' may be longer.
+MAX_CALL_ID = 40
+# No answer calls more tools at once; a greater number is garbage.
+MAX_CALLS = 1000
 
 
 class OpenAIProvider:
-    """Chat completions, streamed. ``base_url`` ends in the version, as in ``https://api.openai.com/v1``."""
+    """Chat completions, streamed. ``base_url`` ends in the version, as in ``https://api.openai.com/v1``.
 
-    def __init__(self, *, api_key: str, base_url: str) -> None:
+    ``max_tokens_name`` is what the server calls the limit of an answer: OpenAI's reasoning models
+    refuse ``max_tokens``, and some servers that speak the protocol know nothing else.
+    """
+
+    def __init__(self, *, api_key: str, base_url: str, max_tokens_name: str = "max_completion_tokens") -> None:
         # Imported here: the SDK takes a second, which `manage.py` need not pay.
         import openai
 
         self._api_key = api_key
+        self._max_tokens_name = max_tokens_name
         self._client = openai.AsyncOpenAI(
             api_key=api_key or "not set",
             base_url=base_url,
@@ -55,6 +74,9 @@ class OpenAIProvider:
         """Close the connections."""
         await self._client.close()
 
+    def check(self, request: ChatRequest) -> None:
+        """See ``Provider.check``. A request is in OpenAI's own words: there is nothing that they can't say."""
+
     async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """See ``Provider.stream``."""
         if not self._api_key:
@@ -63,7 +85,9 @@ class OpenAIProvider:
         try:
             async with AsyncExitStack() as stack:
                 response = await stack.enter_async_context(
-                    self._client.chat.completions.with_streaming_response.create(**to_sdk_request(request))
+                    self._client.chat.completions.with_streaming_response.create(
+                        **to_sdk_request(request, max_tokens_name=self._max_tokens_name)
+                    )
                 )
                 async for data in _events(response.iter_bytes()):
                     for event in _read(data, answer):
@@ -76,17 +100,79 @@ class OpenAIProvider:
         yield answer.finish()
 
 
-def to_sdk_request(request: ChatRequest) -> dict[str, Any]:
+def to_sdk_request(request: ChatRequest, *, max_tokens_name: str) -> dict[str, Any]:
     """The SDK's arguments. Reads and writes have no timeout here: the attempt's deadlines are the caller's."""
     import httpx2
 
     return {
         "model": request.upstream_model,
-        "messages": [{"role": message.role, "content": message.text} for message in request.messages],
+        "messages": [_message(message) for message in request.messages],
         "stream": True,
         "stream_options": {"include_usage": True},
         "timeout": httpx2.Timeout(None, connect=request.connect_timeout_s, pool=request.connect_timeout_s),
+        **_options(request.options, max_tokens_name),
     }
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.images:
+        text = [{"type": "text", "text": message.text}] if message.text else []
+        sent["content"] = [*text, *({"type": "image_url", "image_url": _image(image)} for image in message.images)]
+    if message.tool_calls:
+        sent["content"] = message.text or None
+        sent["tool_calls"] = [
+            {
+                "id": _call_id(call.id),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        sent["tool_call_id"] = _call_id(message.tool_call_id)
+    if message.name:
+        sent["name"] = message.name
+    return sent
+
+
+def _image(image: Image) -> dict[str, str]:
+    return {"url": image.url, "detail": image.detail} if image.detail else {"url": image.url}
+
+
+def _call_id(call_id: str) -> str:
+    """The id, or one that always stands for it where it is too long for OpenAI."""
+    return call_id if len(call_id) <= MAX_CALL_ID else f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:32]}"
+
+
+def _options(options: Options, max_tokens_name: str) -> dict[str, Any]:
+    """What was asked for, and nothing else: servers refuse what they do not know, even where it is null."""
+    asked = {
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        max_tokens_name: options.max_tokens,
+        "seed": options.seed,
+        "presence_penalty": options.presence_penalty,
+        "frequency_penalty": options.frequency_penalty,
+        "stop": list(options.stop) or None,
+        "reasoning_effort": options.reasoning_effort,
+        "response_format": options.response_format,
+        "tools": [_tool(tool) for tool in options.tools] or None,
+        "tool_choice": options.tool_choice,
+        "parallel_tool_calls": options.parallel_tool_calls,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.parameters is not None:
+        function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
 
 
 def to_usage(usage: object) -> Usage:
@@ -183,7 +269,24 @@ def _deltas(delta: Mapping[str, object], answer: Answer) -> list[StreamEvent]:
     text = delta.get("content")
     if isinstance(text, str) and text:
         events.append(answer.text(text))
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        events.extend(_calls(calls, answer))
     return events
+
+
+def _calls(calls: list[object], answer: Answer) -> Iterator[StreamEvent]:
+    for place, call in enumerate(calls):
+        if not isinstance(call, dict):
+            continue
+        index = call.get("index", place)
+        if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
+            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
+        function = call.get("function")
+        said = [call.get("id"), _part(function, "name"), _part(function, "arguments")]
+        call_id, name, arguments = (value if isinstance(value, str) else "" for value in said)
+        if call_id or name or arguments:
+            yield answer.tool_call(index, call_id=call_id, name=name, arguments=arguments)
 
 
 def _from_event(error: object) -> ProviderError:

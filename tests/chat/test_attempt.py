@@ -29,6 +29,9 @@ class Script:
         self.steps = steps
         self.closed = False
 
+    def check(self, request: ChatRequest) -> None:
+        """Everything can be done."""
+
     async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         try:
             for step in self.steps:

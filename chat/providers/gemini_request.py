@@ -1,0 +1,243 @@
+"""A request in Gemini's words, as plain values; ``Unsupported`` where it has none for what was asked.
+
+Sources: https://ai.google.dev/api/generate-content for the shapes; https://ai.google.dev/gemini-api/docs/openai
+for what OpenAI's words mean there. Knows no SDK.
+"""
+
+import base64
+import binascii
+import json
+import mimetypes
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from chat.providers.base import ChatMessage, ChatRequest, Image, Options, Tool, ToolCall, Unsupported
+
+# Models before the third generation think within a budget of tokens, later ones at a level; only the
+# former can be told not to, and can't call functions where they are to answer in JSON.
+OLDER_MODELS = re.compile(r"gemini-[12]\b")
+BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"}
+MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
+RESOLUTIONS = {"auto": None, "low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
+MAX_SEED = (1 << 31) - 1
+DATA_URL = re.compile(r"data:(image/[\w.+-]+);base64,(.*)", re.DOTALL)
+# Separates a call's id from the signature that Gemini wants back with it.
+SIGNED = "~"
+# What Google documents for calls that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures
+FOREIGN_SIGNATURE = b"skip_thought_signature_validator"
+
+
+def contents(request: ChatRequest) -> list[dict[str, Any]]:
+    """The turns, without the system's. The results of calls that were made together are one turn."""
+    names = {call.id: call.name for message in request.messages for call in message.tool_calls}
+    older = OLDER_MODELS.match(request.upstream_model) is not None
+    turns: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] | None = None
+    for number, message in enumerate(request.messages):
+        path = f"messages[{number}]"
+        _check_message(message, path)
+        if message.role == "system":
+            continue
+        if message.role != "tool":
+            results = None
+            parts = list(_parts(message, path, older=older))
+            turns.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
+            continue
+        if results is None:
+            results = []
+            turns.append({"role": "user", "parts": results})
+        results.append(_result(message, names, path))
+    return turns
+
+
+def config(request: ChatRequest) -> dict[str, Any]:
+    """Everything else, by the SDK's names; only what was asked for."""
+    options = request.options
+    if options.seed is not None and not -MAX_SEED <= options.seed <= MAX_SEED:
+        raise Unsupported("Gemini's seeds are 32-bit numbers.", param="seed")
+    system = "\n\n".join(message.text for message in request.messages if message.role == "system")
+    asked = {
+        "system_instruction": system or None,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "max_output_tokens": options.max_tokens,
+        "seed": options.seed,
+        "presence_penalty": options.presence_penalty,
+        "frequency_penalty": options.frequency_penalty,
+        "stop_sequences": list(options.stop) or None,
+        "media_resolution": _media_resolution(request.messages),
+        "thinking_config": _thinking(request.upstream_model, options.reasoning_effort),
+        **_response_format(request.upstream_model, options),
+        **_tools(options),
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def join_call_id(own_id: str | None, signature: bytes | None) -> str:
+    """An id for a call of Gemini's: its own or a new one, and the signature in base64url behind a ``~``.
+
+    Gemini 3 refuses a conversation whose calls come back without their signatures, and OpenAI's
+    protocol has no other place that callers carry from one turn to the next.
+    """
+    call_id = f"call_{own_id or uuid4().hex[:24]}"
+    return call_id + SIGNED + base64.urlsafe_b64encode(signature).decode().rstrip("=") if signature else call_id
+
+
+def split_call_id(call_id: str) -> tuple[str, bytes | None]:
+    """Gemini's id of a call and its signature; ``None`` for a call that another model made."""
+    head, marker, tail = call_id.rpartition(SIGNED)
+    if not marker:
+        return call_id.removeprefix("call_"), None
+    try:
+        signature = base64.b64decode(tail + "=" * (-len(tail) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return call_id.removeprefix("call_"), None
+    return head.removeprefix("call_"), signature
+
+
+def _check_message(message: ChatMessage, path: str) -> None:
+    # A function's result has the function's name in any case.
+    if message.name and message.role != "tool":
+        raise Unsupported("Gemini knows no names of participants.", param=f"{path}.name")
+    if message.images and message.role != "user":
+        raise Unsupported("Gemini takes images from users alone.", param=f"{path}.content")
+
+
+def _parts(message: ChatMessage, path: str, *, older: bool) -> Iterator[dict[str, Any]]:
+    if message.text or not (message.images or message.tool_calls):
+        yield {"text": message.text}
+    for number, image in enumerate(message.images, start=1 if message.text else 0):
+        yield _image(image, f"{path}.content[{number}].image_url")
+    for number, call in enumerate(message.tool_calls):
+        call_id, signature = split_call_id(call.id)
+        part: dict[str, Any] = {
+            "function_call": {
+                "id": call_id,
+                "name": call.name,
+                "args": _arguments(call, f"{path}.tool_calls[{number}].function.arguments"),
+            }
+        }
+        # Of calls that are made together, the first one alone is signed.
+        if signature is None and number == 0 and not older:
+            signature = FOREIGN_SIGNATURE
+        yield part if signature is None else {**part, "thought_signature": signature}
+
+
+def _arguments(call: ToolCall, path: str) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise Unsupported("Gemini takes a call's arguments only where they are a JSON object.", param=path)
+    return arguments
+
+
+def _result(message: ChatMessage, names: Mapping[str, str], path: str) -> dict[str, Any]:
+    if message.tool_call_id not in names:
+        raise Unsupported("No call before it has this id.", param=f"{path}.tool_call_id")
+    try:
+        response = json.loads(message.text)
+    except ValueError:
+        response = None
+    return {
+        "function_response": {
+            "id": split_call_id(message.tool_call_id)[0],
+            "name": names[message.tool_call_id],
+            "response": response if isinstance(response, dict) else {"output": message.text},
+        }
+    }
+
+
+def _image(image: Image, path: str) -> dict[str, Any]:
+    if image.url.startswith("https://"):
+        # Google fetches it, and wants to be told what it is: https://ai.google.dev/gemini-api/docs/file-input-methods
+        kind, _ = mimetypes.guess_type(urlsplit(image.url).path)
+        if kind is None or not kind.startswith("image/"):
+            raise Unsupported("The URL does not end in the name of an image, such as .png.", param=path)
+        return {"file_data": {"file_uri": image.url, "mime_type": kind}}
+    match = DATA_URL.fullmatch(image.url)
+    if match is None:
+        raise Unsupported("An image is an https URL or a data: URL in base64.", param=path)
+    try:
+        return {"inline_data": {"mime_type": match[1], "data": base64.b64decode(match[2], validate=True)}}
+    except (binascii.Error, ValueError):
+        raise Unsupported("The data: URL is not in base64.", param=path) from None
+
+
+def _media_resolution(messages: Sequence[ChatMessage]) -> str | None:
+    """One for all images: Gemini's stable API has no other."""
+    asked: str | None = None
+    for number, message in enumerate(messages):
+        for place, image in enumerate(message.images, start=1 if message.text else 0):
+            detail = image.detail or "auto"
+            if detail not in RESOLUTIONS or (asked is not None and detail != asked):
+                raise Unsupported(
+                    "Gemini looks at all images alike: auto, low or high.",
+                    param=f"messages[{number}].content[{place}].image_url.detail",
+                )
+            asked = detail
+    return None if asked is None else RESOLUTIONS[asked]
+
+
+def _thinking(model: str, effort: str | None) -> dict[str, Any] | None:
+    if effort is None:
+        return None
+    if OLDER_MODELS.match(model):
+        if effort not in BUDGETS or (effort == "none" and "-pro" in model):
+            raise Unsupported(f"{model} can't think like that.", param="reasoning_effort")
+        return {"thinking_budget": BUDGETS[effort]}
+    if effort not in LEVELS:
+        raise Unsupported(f"{model} can't think like that.", param="reasoning_effort")
+    return {"thinking_level": "LOW" if effort == "minimal" and "-pro" in model else LEVELS[effort]}
+
+
+def _response_format(model: str, options: Options) -> dict[str, Any]:
+    wanted = options.response_format or {"type": "text"}
+    kind = wanted.get("type")
+    if kind == "text":
+        return {}
+    if kind not in ("json_object", "json_schema"):
+        raise Unsupported("Gemini answers in text or in JSON.", param="response_format.type")
+    if options.tools and OLDER_MODELS.match(model):
+        raise Unsupported(f"{model} can't call tools and answer in JSON.", param="response_format")
+    named = wanted.get("json_schema", {})
+    schema = dict(named.get("schema") or {})
+    if schema and named.get("description"):
+        schema.setdefault("description", named["description"])
+    return {"response_mime_type": "application/json", "response_json_schema": schema or None}
+
+
+def _tools(options: Options) -> dict[str, Any]:
+    if options.parallel_tool_calls is False:
+        raise Unsupported("Gemini can't be kept from calling tools together.", param="parallel_tool_calls")
+    if not options.tools:
+        return {}
+    return {
+        "tools": [{"function_declarations": [_declaration(tool) for tool in options.tools]}],
+        "tool_config": _tool_config(options),
+    }
+
+
+def _declaration(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description or None,
+        "parameters_json_schema": None if tool.parameters is None else dict(tool.parameters),
+    }
+
+
+def _tool_config(options: Options) -> dict[str, Any]:
+    choice = options.tool_choice or "auto"
+    if isinstance(choice, str) and choice in MODES:
+        strict = choice == "auto" and any(tool.strict for tool in options.tools)
+        # Gemini holds calls to their schemas in this mode, or where they must be made.
+        return {"function_calling_config": {"mode": "VALIDATED" if strict else MODES[choice]}}
+    name = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
+    if not name:
+        raise Unsupported("Gemini takes none, auto, required, or one function.", param="tool_choice")
+    return {"function_calling_config": {"mode": "ANY", "allowed_function_names": [name]}}

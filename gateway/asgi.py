@@ -84,7 +84,9 @@ async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _allow(method: str, *allowed: str) -> None:
     if method not in allowed:
-        raise ApiError(405, f"Only {allowed[0]} is served here.", code="method_not_allowed", headers={"Allow": allowed[0]})
+        raise ApiError(
+            405, f"Only {allowed[0]} is served here.", code="method_not_allowed", headers={"Allow": allowed[0]}
+        )
 
 
 async def _complete(scope: Scope, receive: Receive, send: Send) -> None:

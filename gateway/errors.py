@@ -25,7 +25,13 @@ class ApiError(Exception):
     """A refusal: status, words for people, ``code`` for programs, and the parameter that is to blame, if one is."""
 
     def __init__(
-        self, status: int, message: str, *, code: str, param: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status

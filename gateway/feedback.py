@@ -27,7 +27,8 @@ def take(key: ApiKey, call: str, body: bytes, *, now: datetime) -> dict[str, Any
     with transaction.atomic():
         metrics_services.rate(answer_id, rating, reason)
         Feedback.objects.update_or_create(
-            answer_id=answer_id, defaults={"key": key, "rating": rating, "reason": reason, "comment": comment, "at": now}
+            answer_id=answer_id,
+            defaults={"key": key, "rating": rating, "reason": reason, "comment": comment, "at": now},
         )
     return {"call": str(answer_id), "rating": rating, "reason": reason or None, "comment": comment or None}
 
@@ -61,5 +62,7 @@ def _read(body: bytes) -> tuple[int | None, str, str]:
         told = f"reason: It goes with a rating of 1 to 3, and must be one of: {', '.join(REASONS)}."
         raise ApiError(400, told, code="invalid_value", param="reason")
     if not isinstance(comment, str) or len(comment) > MAX_COMMENT or "\x00" in comment:
-        raise ApiError(400, f"comment: It must be text of at most {MAX_COMMENT} characters.", code="invalid_value", param="comment")
+        raise ApiError(
+            400, f"comment: It must be text of at most {MAX_COMMENT} characters.", code="invalid_value", param="comment"
+        )
     return rating, reason, comment

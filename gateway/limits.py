@@ -89,20 +89,24 @@ def most_tokens(completion: Completion) -> tuple[int, int]:
 
 def _most_cost(models: Sequence[str], prompt: int, answer: int, now: datetime) -> int:
     """The dearest of the models, in pico-dollars. ApiError where a model's price is not known: no limit would hold."""
-    found = []
-    for key in dict.fromkeys(models):
-        model = find_model(key)
-        cost = model and cost_usd(
-            usage=Usage(input_tokens=prompt, output_tokens=answer),
-            upstream_model=model.upstream,
-            price_provider=model.price_provider,
-            at=now,
-            override=model.price,
-        )
-        if cost is None:
-            raise ApiError(503, "This model has no price, and this key has a limit in dollars.", code="price_unknown")
-        found.append(int(cost * _PICO))
-    return max(found)
+    usage = Usage(input_tokens=prompt, output_tokens=answer)
+    costs = [_cost(key, usage, now) for key in dict.fromkeys(models)]
+    if None in costs:
+        raise ApiError(503, "This model has no price, and this key has a limit in dollars.", code="price_unknown")
+    return max(int(cost * _PICO) for cost in costs if cost is not None)
+
+
+def _cost(key: str, usage: Usage, now: datetime) -> Cost:
+    model = find_model(key)
+    if model is None:
+        return None
+    return cost_usd(
+        usage=usage,
+        upstream_model=model.upstream,
+        price_provider=model.price_provider,
+        at=now,
+        override=model.price,
+    )
 
 
 def _total(usage: Usage, otherwise: int) -> int:

@@ -1,6 +1,7 @@
 """Applications' keys, what they spend, and what their people say."""
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
@@ -11,11 +12,15 @@ from django.utils.translation import gettext_lazy as _
 
 from metrics.words import RATING_REASONS
 
+PREFIX_CHARS = 15
+
 
 def validate_models(keys: Any) -> None:
     """A list of keys of the catalogue."""
     if not isinstance(keys, list) or not set(keys) <= set(settings.CHAT_MODELS):
-        raise ValidationError(_("Must be a list of any of: %(known)s."), params={"known": ", ".join(settings.CHAT_MODELS)})
+        raise ValidationError(
+            _("Must be a list of any of: %(known)s."), params={"known": ", ".join(settings.CHAT_MODELS)}
+        )
 
 
 class ApiKey(models.Model):
@@ -29,7 +34,9 @@ class ApiKey(models.Model):
         verbose_name=_("owner"),
         help_text=_("Whoever names no unit gets this account's arm."),
     )
-    prefix = models.CharField(_("prefix"), max_length=20, help_text=_("The key's first characters, to tell them apart."))
+    prefix = models.CharField(
+        _("prefix"), max_length=20, help_text=_("The key's first characters, to tell them apart.")
+    )
     digest = models.CharField(max_length=64, unique=True, editable=False)
     may_name_units = models.BooleanField(
         _("may name units"),
@@ -37,7 +44,11 @@ class ApiKey(models.Model):
         help_text=_("Whether X-Sluice-Unit and the body's user say who asks. Off: it is always the owner."),
     )
     models_allowed = models.JSONField(
-        _("models"), default=list, blank=True, validators=[validate_models], help_text=_("Model keys; none: all of them.")
+        _("models"),
+        default=list,
+        blank=True,
+        validators=[validate_models],
+        help_text=_("Model keys; none: all of them."),
     )
     requests_per_minute = models.PositiveIntegerField(
         _("requests a minute"), null=True, blank=True, validators=[MinValueValidator(1)]
@@ -65,6 +76,15 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.prefix}…"
+
+    def set_text(self, text: str) -> None:
+        """Keep what may be kept of the key."""
+        self.prefix, self.digest = text[:PREFIX_CHARS], self.digest_of(text)
+
+    @staticmethod
+    def digest_of(text: str) -> str:
+        """What is stored of a key."""
+        return sha256(text.encode()).hexdigest()
 
 
 class Spending(models.Model):

@@ -55,7 +55,9 @@ def parse_completion(body: bytes) -> Completion:
     stream_options = fields.take("stream_options", _object) or {}
     completion = Completion(
         model=fields.need("model", _text),
-        messages=tuple(_message(item, f"messages[{n}]") for n, item in enumerate(fields.need("messages", _filled_list))),
+        messages=tuple(
+            _message(item, f"messages[{n}]") for n, item in enumerate(fields.need("messages", _filled_list))
+        ),
         options=_options(fields),
         stream=stream,
         include_usage=_include_usage(stream_options, stream=stream),

@@ -7,8 +7,8 @@ from typing import Any
 from chat.attempt import Attempt
 from chat.providers.base import ToolCallDelta
 from gateway.answering import Job
-from gateway.wire import DONE, ChunkWriter, completion_document, error_event
 from gateway.errors import ApiError, error_of
+from gateway.wire import DONE, ChunkWriter, completion_document, error_event
 from metrics.pricing import Usage
 
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter", "tool_calls": "tool_calls"}

@@ -7,8 +7,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 # Models that think before they answer: the tokens are charged, the text is not shown.
 THINKING_MODELS = re.compile(r"^(o\d|gpt-5\.5)|reasoning|thinking|-pro")
@@ -45,17 +45,36 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What was asked: the model, every turn's text (oldest first), and how to answer."""
+    """What was asked: the model, every turn's text (oldest first), and how to answer.
+
+    ``tools`` are the schemas of the arguments, by name; ``results`` what tools said, where they had the
+    last word; ``schema`` that of the JSON to answer in, ``None`` for prose.
+    """
 
     model: str
     turns: Sequence[str]
     stream: bool
     include_usage: bool = True
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    must_call: bool = False
+    results: Sequence[str] = ()
+    schema: Mapping[str, Any] | None = None
+    images: int = 0
+    max_tokens: int | None = None
+    stop: Sequence[str] = ()
 
     @property
     def text(self) -> str:
         """The newest turn."""
         return self.turns[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A tool that the answer asks for; ``arguments`` is JSON."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +84,25 @@ class Answer:
     id: str
     created: int
     text: str
+    calls: Sequence[Call]
+    finish: Literal["stop", "length", "tool_calls"]
     input_tokens: int
     cached_tokens: int
     text_tokens: int
     reasoning_tokens: int
 
 
-def answer_to(question: Question, *, text: str, answer_id: str, created: int) -> Answer:
-    """``text`` as the answer to ``question``; its counts follow from the two texts alone."""
-    text_tokens = count_tokens(text)
+def answer_to(question: Question, *, text: str, answer_id: str, created: int, calls: Sequence[Call] = ()) -> Answer:
+    """``text`` and ``calls`` as the answer to ``question``, cut where it says; the counts follow from the texts alone."""
+    said = _stopped(text, question.stop)
+    room = len(said) if question.max_tokens is None else 4 * question.max_tokens
+    text_tokens = count_tokens(said[:room] + "".join(call.name + call.arguments for call in calls))
     return Answer(
         id=answer_id,
         created=created,
-        text=text,
+        text=said[:room],
+        calls=calls,
+        finish="tool_calls" if calls else "length" if len(said) > room else "stop",
         input_tokens=sum(count_tokens(turn) for turn in question.turns),
         cached_tokens=_cached(question.turns[:-1]),
         text_tokens=text_tokens,
@@ -94,6 +119,10 @@ def pieces(text: str, words: int) -> list[str]:
     """``text`` cut into runs of ``words`` words, white space kept, so that the pieces join to it."""
     single = re.findall(r"\S+\s*|\s+", text)
     return ["".join(single[start : start + words]) for start in range(0, len(single), words)]
+
+
+def _stopped(text: str, stop: Sequence[str]) -> str:
+    return text[: min((text.index(word) for word in stop if word in text), default=len(text))]
 
 
 def _cached(earlier_turns: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ clock and no dice.
 import json
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import takewhile
 from typing import Any
 
 from simulator.exchange import Answer, Misunderstood, Question, Request, pieces
@@ -14,6 +15,7 @@ from simulator.exchange import Answer, Misunderstood, Question, Request, pieces
 WORDS_A_CHUNK = 1
 # Listed for the curious; a request may name any model.
 LISTED_MODELS = ("gpt-5.4", "gpt-5.5")
+LONGEST_CALL_ID = 40
 ERROR_TYPES = {429: ("rate_limit_error", "rate_limit_exceeded")}
 
 
@@ -39,30 +41,49 @@ def read(request: Request) -> Question:
     if not isinstance(messages, list) or not messages:
         raise Misunderstood(400, "Invalid 'messages': expected a non-empty array.")
     options = body.get("stream_options")
+    _check_calls(messages)
+    tools, must_call = _tools(body)
+    stop = body.get("stop") or ()
     return Question(
         model=model,
         turns=[_text(message) for message in messages],
         stream=body.get("stream") is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        tools=tools,
+        must_call=must_call,
+        results=_results(messages),
+        schema=_schema(body.get("response_format") or {}),
+        images=sum(part.get("type") == "image_url" for message in messages for part in _parts(message)),
+        max_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
+        stop=[stop] if isinstance(stop, str) else stop,
     )
 
 
 def whole(question: Question, answer: Answer) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
+    if answer.calls:
+        calls = [_call(answer, number, answer.calls[number].arguments) for number in range(len(answer.calls))]
+        message = {**message, "content": None, "tool_calls": calls}
     return {
         **_envelope(question, answer, "chat.completion"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish}],
         "usage": _usage(answer),
     }
 
 
 def events(question: Question, answer: Answer) -> Iterator[tuple[str, bytes]]:
-    """The answer's text piece by piece, each with the server-sent event that carries it."""
-    yield "", _chunk(question, answer, {"role": "assistant", "content": "", "refusal": None})
+    """The answer piece by piece, each with the server-sent event that carries it."""
+    yield "", _chunk(question, answer, {"role": "assistant", "content": None if answer.calls else "", "refusal": None})
     for piece in pieces(answer.text, WORDS_A_CHUNK):
         yield piece, _chunk(question, answer, {"content": piece})
-    yield "", _chunk(question, answer, {}, finish_reason="stop")
+    for number, call in enumerate(answer.calls):
+        begun = {"index": number, **_call(answer, number, "")}
+        yield call.name, _chunk(question, answer, {"tool_calls": [begun]})
+        for piece in pieces(call.arguments, WORDS_A_CHUNK):
+            more = {"index": number, "function": {"arguments": piece}}
+            yield piece, _chunk(question, answer, {"tool_calls": [more]})
+    yield "", _chunk(question, answer, {}, finish_reason=answer.finish)
     if question.include_usage:
         yield (
             "",
@@ -89,8 +110,55 @@ def _text(message: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+        return "".join(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
+    if isinstance(message, dict) and message.get("tool_calls"):
+        return ""
     raise Misunderstood(400, "Invalid type for 'messages[].content': expected a string or an array of parts.")
+
+
+def _parts(message: Any) -> list[dict[str, Any]]:
+    content = message.get("content") if isinstance(message, dict) else None
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+def _check_calls(messages: list[Any]) -> None:
+    known: set[str] = set()
+    for message in messages:
+        if not isinstance(message, dict):
+            continue
+        known.update(call["id"] for call in message.get("tool_calls") or [])
+        if message.get("role") == "tool" and message.get("tool_call_id") not in known:
+            raise Misunderstood(400, "A message of the role 'tool' must answer a preceding message with 'tool_calls'.")
+    if any(len(call_id) > LONGEST_CALL_ID for call_id in known):
+        raise Misunderstood(400, f"Invalid 'tool_calls[].id': expected a maximum length of {LONGEST_CALL_ID}.")
+
+
+def _results(messages: list[Any]) -> list[str]:
+    last = takewhile(lambda message: isinstance(message, dict) and message.get("role") == "tool", reversed(messages))
+    return [_text(message) for message in last][::-1]
+
+
+def _tools(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The tools that may be called, and whether one must be."""
+    functions = [tool["function"] for tool in body.get("tools") or []]
+    tools = {function["name"]: function.get("parameters") or {} for function in functions}
+    choice = body.get("tool_choice", "auto")
+    if isinstance(choice, dict):
+        name = choice["function"]["name"]
+        return {name: tools[name]}, True
+    return ({}, False) if choice == "none" else (tools, choice == "required")
+
+
+def _schema(wanted: dict[str, Any]) -> dict[str, Any] | None:
+    if wanted.get("type") == "json_schema":
+        schema: dict[str, Any] = wanted["json_schema"]["schema"]
+        return schema
+    return {} if wanted.get("type") == "json_object" else None
+
+
+def _call(answer: Answer, number: int, arguments: str) -> dict[str, Any]:
+    function = {"name": answer.calls[number].name, "arguments": arguments}
+    return {"id": f"call_{answer.id}{number}", "type": "function", "function": function}
 
 
 def _envelope(question: Question, answer: Answer, kind: str) -> dict[str, Any]:

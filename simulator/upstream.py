@@ -5,7 +5,8 @@ and ``:streamGenerateContent?alt=sse``. Any key and any model name will do.
 
 Words in the newest message that do something, for browser tests and demonstrations:
 ``slowly`` streams for about eight seconds; ``error please`` answers 503, whatever the behaviour is;
-``code please`` makes sure of a fenced python block.
+``code please`` makes sure of a fenced python block; ``call NAME with {…}`` calls that tool, if there is one;
+``how many images`` counts those that were sent. JSON schemas, limits of length and stop words are kept to.
 
 Control: ``GET`` and ``PUT /_simulator/behaviour`` read and change (in part: ``{"gemini": {"error_rate": 1}}``) how
 the vendors behave, from the next request on. ``GET /_simulator/counts`` says per provider how many requests came, how
@@ -20,7 +21,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from simulator import gemini_wire, openai_wire, words
+from simulator import gemini_wire, openai_wire, structured, words
 from simulator.asgi import Receive, Scope, Send, hang_up, live, read_request, send_json, stream_events
 from simulator.behaviour import PROVIDERS, Behaviour, Behaviours
 from simulator.exchange import Answer, Misunderstood, Question, Request, answer_to
@@ -129,9 +130,14 @@ class Upstream:
 
     def _made_up(self, question: Question, behaviour: Behaviour) -> Answer:
         length = self._rng.randint(behaviour.min_words, behaviour.max_words)
-        with_code = "code please" in question.text.lower()
-        text = words.compose(question.text, words=length, rng=self._rng, with_code=with_code)
-        return answer_to(question, text=text, answer_id=f"{self._rng.getrandbits(96):024x}", created=int(time.time()))
+        answer_id, created = f"{self._rng.getrandbits(96):024x}", int(time.time())
+        if calls := structured.calls(question):
+            return answer_to(question, text="", calls=calls, answer_id=answer_id, created=created)
+        text = structured.reply(question)
+        if text is None:
+            with_code = "code please" in question.text.lower()
+            text = words.compose(question.text, words=length, rng=self._rng, with_code=with_code)
+        return answer_to(question, text=text, answer_id=answer_id, created=created)
 
     def _speed(self, question: Question, answer: Answer, behaviour: Behaviour) -> float:
         """Tokens a second."""

@@ -93,7 +93,7 @@ class Answer:
 
 
 def answer_to(question: Question, *, text: str, answer_id: str, created: int, calls: Sequence[Call] = ()) -> Answer:
-    """``text`` and ``calls`` as the answer to ``question``, cut where it says; the counts follow from the texts alone."""
+    """``text`` and ``calls`` as the answer to ``question``, cut where it says; the counts follow from the texts."""
     said = _stopped(text, question.stop)
     room = len(said) if question.max_tokens is None else 4 * question.max_tokens
     text_tokens = count_tokens(said[:room] + "".join(call.name + call.arguments for call in calls))

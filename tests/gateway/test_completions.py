@@ -27,7 +27,7 @@ def share(percent: int) -> None:
 
 @pytest.fixture
 def client(live_app: str) -> Iterator[openai.OpenAI]:
-    key, text = create_key(name="shop", owner=UserFactory(username="shop"))
+    _key, text = create_key(name="shop", owner=UserFactory(username="shop"))
     with openai.OpenAI(base_url=f"{live_app}/v1", api_key=text, max_retries=0) as sdk:
         yield sdk
 
@@ -134,7 +134,7 @@ def test_a_candidate_that_fails_before_text_is_answered_for_by_the_baseline(clie
 
     raw = client.chat.completions.with_raw_response.create(model="chat-model", messages=HELLO, stream=stream)
     answer = raw.parse()
-    model = [chunk.model for chunk in answer][0] if stream else answer.model
+    model = next(iter(answer)).model if stream else answer.model
 
     call()
     rows = list(ModelCall.objects.order_by("attempt").values_list("served_model", "outcome"))

@@ -89,7 +89,8 @@ def test_the_command_prints_the_key_alone_and_refuses_what_makes_no_sense(capsys
     text = capsys.readouterr().out.strip()
     key = find_key(text, now=NOW)
     assert key is not None
-    assert (key.name, key.models_allowed, key.dollars_per_day, key.may_name_units) == ("shop", ["chat-model"], 5, False)
+    kept = (key.name, key.models_allowed, key.dollars_per_day, key.may_name_units)
+    assert kept == ("shop", ["chat-model"], Decimal(5), False)
 
     for wrong in (["nobody", "x"], ["ada", "x", "--models", "nope"], ["ada", "x", "--requests-per-minute", "0"]):
         with pytest.raises(CommandError):

@@ -5,6 +5,7 @@ no dice.
 """
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -106,7 +107,9 @@ def _result(part: dict[str, Any]) -> str:
 def _tools(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """The tools that may be called, and whether one must be."""
     functions = [function for tool in body.get("tools", []) for function in tool.get("functionDeclarations", [])]
-    tools = {function["name"]: function.get("parametersJsonSchema", {}) for function in functions}
+    # The SDK leaves some names as they are in Python; protobuf's JSON takes both spellings.
+    schemas = [each.get("parametersJsonSchema") or each.get("parameters_json_schema") or {} for each in functions]
+    tools = {function["name"]: schema for function, schema in zip(functions, schemas, strict=True)}
     choice = body.get("toolConfig", {}).get("functionCallingConfig", {})
     allowed = choice.get("allowedFunctionNames", tools)
     if choice.get("mode") == "NONE":
@@ -115,14 +118,15 @@ def _tools(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _signature(name: str) -> bytes:
-    return f"signed: {name}".encode()
+    return hashlib.sha512(name.encode()).digest()
 
 
 def _check_signatures(contents: list[dict[str, Any]]) -> None:
     for content in contents:
         for part in [part for part in content["parts"] if "functionCall" in part][:1]:
             name = part["functionCall"]["name"]
-            if base64.b64decode(part.get("thoughtSignature", "")) not in (ANY_SIGNATURE, _signature(name)):
+            # The SDK writes bytes in base64's alphabet for URLs; protobuf's JSON takes both.
+            if base64.urlsafe_b64decode(part.get("thoughtSignature", "")) not in (ANY_SIGNATURE, _signature(name)):
                 raise Misunderstood(
                     400, f"Function call `{name}` is missing a thought_signature in functionCall parts."
                 )

@@ -10,6 +10,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -89,14 +90,12 @@ def join_call_id(own_id: str | None, signature: bytes | None) -> str:
 
 def split_call_id(call_id: str) -> tuple[str, bytes | None]:
     """Gemini's id of a call and its signature; ``None`` for a call that another model made."""
-    head, marker, tail = call_id.rpartition(SIGNED)
-    if not marker:
-        return call_id.removeprefix("call_"), None
-    try:
-        signature = base64.b64decode(tail + "=" * (-len(tail) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return call_id.removeprefix("call_"), None
-    return head.removeprefix("call_"), signature
+    head, _, tail = call_id.rpartition(SIGNED)
+    if head.startswith("call_") and tail:
+        with suppress(binascii.Error, ValueError):
+            signature = base64.b64decode(tail + "=" * (-len(tail) % 4), altchars=b"-_", validate=True)
+            return head.removeprefix("call_"), signature
+    return call_id.removeprefix("call_"), None
 
 
 def _check_message(message: ChatMessage, path: str) -> None:

@@ -14,6 +14,8 @@ from chat.providers.base import (
     Refused,
     StreamEvent,
     TextDelta,
+    ToolCallDelta,
+    Unsupported,
 )
 from metrics.pricing import Usage
 
@@ -25,12 +27,15 @@ STOP = Finished(finish_reason="stop", upstream_model="m-1", usage=Usage(input_to
 class Script:
     """A provider that plays a script: events to yield, seconds to wait, errors to raise."""
 
-    def __init__(self, *steps: StreamEvent | float | Exception) -> None:
+    def __init__(self, *steps: StreamEvent | float | Exception, cant: Unsupported | None = None) -> None:
         self.steps = steps
+        self.cant = cant
         self.closed = False
 
     def check(self, request: ChatRequest) -> None:
-        """Everything can be done."""
+        """Everything can be done, or what this script is told can't be."""
+        if self.cant is not None:
+            raise self.cant
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         try:
@@ -128,6 +133,70 @@ def test_an_endless_answer_is_cut_at_the_cap_and_its_text_kept():
     assert attempt.error is not None
     assert attempt.error.error_class == "too_long"
     assert provider.closed
+
+
+def play_calls(provider: Script, deadlines: Deadlines = PATIENT) -> tuple[Attempt, list[ToolCallDelta]]:
+    attempt = Attempt(deadlines=deadlines, clock=time.monotonic)
+    calls: list[ToolCallDelta] = []
+
+    async def main() -> None:
+        await attempt.run(provider, REQUEST, on_text=str, on_reasoning=str, on_tool_call=calls.append)
+
+    asyncio.run(main())
+    return attempt, calls
+
+
+def test_a_tool_call_is_an_answer_and_not_empty():
+    pieces = [ToolCallDelta(index=0, id="call_1", name="weather"), ToolCallDelta(index=0, arguments="{}")]
+    end = Finished(finish_reason="tool_calls", upstream_model="m")
+
+    attempt, calls = play_calls(Script(*pieces, end))
+
+    assert (attempt.outcome, attempt.finish_reason) == ("ok", "tool_calls")
+    assert calls == pieces
+    assert attempt.ttft_ms is not None
+    assert attempt.chars == len("call_1" + "weather" + "{}")
+
+
+def test_a_tool_call_without_anybody_to_take_it_is_still_an_answer():
+    attempt, text, _ = play(Script(ToolCallDelta(index=0, id="call_1", name="weather"), STOP))
+
+    assert (attempt.outcome, text) == ("ok", "")
+    assert attempt.chars
+
+
+def test_endless_arguments_end_at_the_cap_and_no_piece_is_cut():
+    piece = ToolCallDelta(index=0, arguments="x" * 30)
+    provider = Script(*[piece] * 100)
+
+    attempt, calls = play_calls(provider, Deadlines(first_token_s=5, idle_s=5, total_s=5, max_chars=100))
+
+    assert calls == [piece] * 3
+    assert attempt.error is not None
+    assert attempt.error.error_class == "too_long"
+    assert provider.closed
+
+
+def test_what_a_store_cannot_hold_is_replaced_in_tool_calls():
+    dirty = ToolCallDelta(index=2, id="a\x00", name="b\ud800", arguments='{"c": "\x00\udfff"}')
+
+    _, calls = play_calls(Script(dirty, STOP))
+
+    assert calls == [ToolCallDelta(index=2, id="a�", name="b�", arguments='{"c": "��"}')]
+
+
+def test_what_a_provider_cant_do_fails_the_attempt_before_anything_is_sent():
+    provider = Script(TextDelta(text="a"), STOP, cant=Unsupported("No.", param="seed"))
+
+    attempt, text, _ = play(provider)
+
+    assert (attempt.outcome, text) == ("error", "")
+    assert attempt.error is provider.cant
+    assert attempt.error is not None
+    assert not attempt.error.retryable
+    assert attempt.latency_ms is not None
+    # The stream was never begun.
+    assert not provider.closed
 
 
 def test_a_refusal_is_an_outcome_of_its_own_and_its_tokens_count():

@@ -8,7 +8,17 @@ from typing import cast
 
 import pytest
 
-from chat.providers.base import ChatMessage, ChatRequest, Finished, ProviderError, StreamEvent, TextDelta
+from chat.providers.base import (
+    ChatMessage,
+    ChatRequest,
+    Finished,
+    Options,
+    ProviderError,
+    StreamEvent,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+)
 from chat.providers.gemini import GeminiProvider
 from chat.providers.openai import OpenAIProvider
 
@@ -51,6 +61,13 @@ def ask(model: str, text: str = "How do I water tomatoes?", *, connect_timeout_s
     return ChatRequest(upstream_model=model, messages=messages, connect_timeout_s=connect_timeout_s)
 
 
+def request(model: str, *messages: ChatMessage, options: Options | None = None) -> ChatRequest:
+    """These turns and no others."""
+    return ChatRequest(
+        upstream_model=model, messages=messages, connect_timeout_s=PATIENCE_S, options=options or Options()
+    )
+
+
 def answer(
     vendor: Vendor, url: str, request: ChatRequest, *, key: str = KEY
 ) -> tuple[list[StreamEvent], Exception | None]:
@@ -72,6 +89,18 @@ def answer(
 
 def text_of(events: list[StreamEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def calls_of(events: list[StreamEvent]) -> list[ToolCall]:
+    """The tool calls, put together from their pieces as OpenAI's SDKs do it."""
+    calls: dict[int, ToolCall] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            begun = calls.get(event.index, ToolCall(id="", name="", arguments=""))
+            calls[event.index] = ToolCall(
+                id=begun.id + event.id, name=begun.name + event.name, arguments=begun.arguments + event.arguments
+            )
+    return [calls[index] for index in sorted(calls)]
 
 
 def finished(events: list[StreamEvent]) -> Finished:

@@ -11,12 +11,15 @@ UNKNOWN = "solar_flare"
 
 
 class Dialect(Protocol):
-    """One vendor's protocol. Events come as whole server-sent events; reasons are stop, length, filter or unknown."""
+    """One vendor's protocol. Events are whole server-sent events; reasons are stop, length, calls, filter, unknown."""
 
     name: str
 
     def key(self, headers: Mapping[str, str]) -> str: ...
     def text(self, text: str) -> bytes: ...
+    def call(self, number: int, name: str, arguments: str) -> list[bytes]:
+        """A tool call, whole, in as many events as the vendor takes."""
+
     def finish(self, reason: str) -> bytes: ...
     def usage(self, input_tokens: object, output_tokens: object) -> bytes: ...
     def done(self) -> bytes: ...
@@ -38,8 +41,16 @@ class OpenAI:
     def text(self, text: str) -> bytes:
         return self._choice({"content": text}, None)
 
+    def call(self, number: int, name: str, arguments: str) -> list[bytes]:
+        half = len(arguments) // 2
+        begun = {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": ""}}
+        more = [{"function": {"arguments": part}} for part in (arguments[:half], arguments[half:])]
+        return [self._choice({"tool_calls": [{"index": number, **piece}]}, None) for piece in (begun, *more)]
+
     def finish(self, reason: str) -> bytes:
-        return self._choice({}, {"filter": "content_filter", "unknown": UNKNOWN}.get(reason, reason))
+        return self._choice(
+            {}, {"filter": "content_filter", "calls": "tool_calls", "unknown": UNKNOWN}.get(reason, reason)
+        )
 
     def usage(self, input_tokens: object, output_tokens: object) -> bytes:
         return self._chunk(choices=[], usage={"prompt_tokens": input_tokens, "completion_tokens": output_tokens})
@@ -81,10 +92,23 @@ class Gemini:
         return headers["x-goog-api-key"]
 
     def text(self, text: str) -> bytes:
-        return self._response(candidates=[{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}])
+        return self._part({"text": text})
+
+    def call(self, number: int, name: str, arguments: str) -> list[bytes]:
+        try:
+            args = json.loads(arguments)
+        except ValueError:
+            args = arguments
+        return [self._part({"functionCall": {"id": str(number), "name": name, "args": args}})]
 
     def finish(self, reason: str) -> bytes:
-        names = {"stop": "STOP", "length": "MAX_TOKENS", "filter": "SAFETY", "unknown": UNKNOWN.upper()}
+        names = {
+            "stop": "STOP",
+            "length": "MAX_TOKENS",
+            "calls": "STOP",
+            "filter": "SAFETY",
+            "unknown": UNKNOWN.upper(),
+        }
         return self._response(candidates=[{"finishReason": names[reason], "index": 0}])
 
     def usage(self, input_tokens: object, output_tokens: object) -> bytes:
@@ -108,6 +132,9 @@ class Gemini:
 
     def policy(self) -> tuple[int, dict[str, Any]] | None:
         return None
+
+    def _part(self, part: dict[str, Any]) -> bytes:
+        return self._response(candidates=[{"content": {"parts": [part], "role": "model"}, "index": 0}])
 
     def _response(self, **parts: Any) -> bytes:
         whole = {**parts, "modelVersion": "served-model", "responseId": "r1"}

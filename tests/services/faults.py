@@ -15,6 +15,7 @@ from tests.services.dialects import Dialect
 
 TOKENS = ("Water ", "the ", "roots, ", "not ", "the ", "leaves.")
 INPUT_TOKENS, OUTPUT_TOKENS = 12, 6
+ARGUMENTS = '{"city": "Zürich", "days": 3}'
 # What no one but the upstream ever says; must not be seen anywhere else.
 SECRET_WORDS = "upstream-internal-words"
 HTML = f"<html><body><h1>{SECRET_WORDS}</h1></body></html>".encode()
@@ -61,6 +62,10 @@ class Ask:
         """The good tokens that come first."""
         count = default if self.number is None else self.number
         return [self.dialect.text(token) for token in TOKENS[:count]]
+
+    def call(self, number: int, arguments: str = ARGUMENTS) -> list[bytes]:
+        """A tool call."""
+        return self.dialect.call(number, "weather", arguments)
 
     def ending(self, reason: str = "stop") -> list[bytes]:
         """What follows the text of a good answer."""
@@ -141,6 +146,11 @@ async def _quota(reply: Reply, ask: Ask) -> None:
 async def _cut(reply: Reply, ask: Ask) -> None:
     await reply.start()
     await reply.send(*ask.tokens())
+
+
+async def _cut_call(reply: Reply, ask: Ask) -> None:
+    await reply.start()
+    await reply.send(*ask.call(0)[:2])
 
 
 async def _reset(reply: Reply, ask: Ask) -> None:
@@ -229,4 +239,7 @@ FAULTS: dict[str, Fault] = {
     "p30-text-after-finish": _events(lambda ask: [*ask.tokens(2), ask.ending()[0], *ask.tokens(3), *ask.ending()[1:]]),
     "p31-unicode": _unicode,
     "p32-redirect": _redirect,
+    "p33-calls": _events(lambda ask: [*ask.call(0), *ask.call(1), *ask.ending("calls")]),
+    "p33-broken-arguments": _events(lambda ask: [*ask.call(0, '{"city": "Zür'), *ask.ending("calls")]),
+    "p33-cut-call": _cut_call,
 }

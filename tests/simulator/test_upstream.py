@@ -110,6 +110,40 @@ def test_openai_wants_a_key(url: str) -> None:
     assert httpx2.get(f"{url}/v1/models").status_code == 401
 
 
+def test_openai_calls_a_tool_that_the_message_asks_for_in_one_piece_too(openai_client: openai.OpenAI) -> None:
+    answer = openai_client.chat.completions.create(
+        model="gpt-5.4",
+        messages=[{"role": "user", "content": 'call clock with {"zone": 1} and call unknown with {}'}],
+        tools=[{"type": "function", "function": {"name": "clock"}}],
+    )
+
+    choice = answer.choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content is None
+    (call,) = choice.message.tool_calls or []
+    assert call.type == "function"
+    assert (call.function.name, call.function.arguments) == ("clock", '{"zone": 1}')
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"role": "tool", "tool_call_id": "call_1", "content": "noon"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "x" * 41, "type": "function", "function": {"name": "clock", "arguments": "{}"}}],
+        },
+    ],
+    ids=["a result without its call", "an id that is too long"],
+)
+def test_openai_turns_down_calls_that_it_could_not_have_made(url: str, turn: object) -> None:
+    body = {"model": "any", "messages": [{"role": "user", "content": "Hello"}, turn]}
+
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=body, headers={"Authorization": "Bearer any"})
+
+    assert answer.status_code == 400
+
+
 # --- Gemini ---------------------------------------------------------------------------------
 
 
@@ -159,3 +193,18 @@ def test_gemini_turns_down_what_it_cant_read(url: str, body: object) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["error"]["status"] == "INVALID_ARGUMENT"
+
+
+def test_gemini_turns_down_a_call_without_its_signature_from_the_third_generation_on(url: str) -> None:
+    call = {"role": "model", "parts": [{"functionCall": {"name": "clock", "args": {}}}]}
+    result = {"role": "user", "parts": [{"functionResponse": {"name": "clock", "response": {"output": "noon"}}}]}
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}, call, result]}
+
+    statuses = [
+        httpx2.post(
+            f"{url}/v1/models/{model}:generateContent", json=body, headers={"x-goog-api-key": "any"}
+        ).status_code
+        for model in ("gemini-2.5-flash", "gemini-3.1-flash-lite")
+    ]
+
+    assert statuses == [200, 400]

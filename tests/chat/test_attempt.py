@@ -138,11 +138,13 @@ def test_an_endless_answer_is_cut_at_the_cap_and_its_text_kept():
 def play_calls(provider: Script, deadlines: Deadlines = PATIENT) -> tuple[Attempt, list[ToolCallDelta]]:
     attempt = Attempt(deadlines=deadlines, clock=time.monotonic)
     calls: list[ToolCallDelta] = []
+    text: list[str] = []
 
     async def main() -> None:
-        await attempt.run(provider, REQUEST, on_text=str, on_reasoning=str, on_tool_call=calls.append)
+        await attempt.run(provider, REQUEST, on_text=text.append, on_reasoning=text.append, on_tool_call=calls.append)
 
     asyncio.run(main())
+    assert text == []
     return attempt, calls
 
 

@@ -170,13 +170,17 @@ def test_a_stream_that_breaks_in_the_middle_of_a_call_fails_as_one_that_has_show
         clock=time.monotonic,
     )
     seen: list[ToolCallDelta] = []
+    text: list[str] = []
 
     async def main() -> None:
         async with vendor.adapter(faulty.url) as provider:
-            await attempt.run(provider, ask("p33-cut-call"), on_text=str, on_reasoning=str, on_tool_call=seen.append)
+            await attempt.run(
+                provider, ask("p33-cut-call"), on_text=text.append, on_reasoning=text.append, on_tool_call=seen.append
+            )
 
     asyncio.run(main())
 
+    assert text == []
     assert seen[0].name == "weather"
     assert attempt.outcome == "error"
     # What keeps the baseline, or another try, from answering over it.

@@ -43,8 +43,14 @@ class OpenAI:
 
     def call(self, number: int, name: str, arguments: str) -> list[bytes]:
         half = len(arguments) // 2
-        begun = {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": ""}}
-        more = [{"function": {"arguments": part}} for part in (arguments[:half], arguments[half:])]
+        begun: dict[str, Any] = {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": name, "arguments": ""},
+        }
+        more: list[dict[str, Any]] = [
+            {"function": {"arguments": part}} for part in (arguments[:half], arguments[half:])
+        ]
         return [self._choice({"tool_calls": [{"index": number, **piece}]}, None) for piece in (begun, *more)]
 
     def finish(self, reason: str) -> bytes:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from chat.providers.base import (
     ChatRequest,
@@ -91,26 +91,19 @@ class Attempt:
             self.latency_ms = self._elapsed_ms()
 
     async def _read(self, stream: AsyncIterator[StreamEvent], take: Callable[[Delta], None]) -> None:
-        begun = False
-        async with aclosing(stream) as events:  # type: ignore[type-var]
-            while True:
-                event = await self._next(events, begun)
-                begun = True
-                if isinstance(event, Finished):
-                    return self._finish(event)
-                take(event)
-
-    async def _next(self, events: AsyncIterator[StreamEvent], begun: bool) -> StreamEvent:
-        wait_s = self.deadlines.idle_s if begun else self.deadlines.first_token_s
-        left_s = self.deadlines.total_s - (self.clock() - self._started)
-        name = "timeout_total" if left_s <= wait_s else "timeout_idle" if begun else "timeout_first_token"
+        deadlines = self.deadlines
+        watch = _Watch(deadlines.total_s)
         try:
-            async with asyncio.timeout(max(0.0, min(wait_s, left_s))):
-                return await anext(events)
+            async with watch, aclosing(stream) as events:  # type: ignore[type-var]
+                watch.wait(deadlines.first_token_s, "timeout_first_token")
+                async for event in events:
+                    if isinstance(event, Finished):
+                        return self._finish(event)
+                    watch.wait(deadlines.idle_s, "timeout_idle")
+                    take(event)
         except TimeoutError:
-            raise ProviderTimeout("The model did not answer in time.", error_class=name) from None
-        except StopAsyncIteration:
-            raise ProviderUnavailable("The answer ended without an end.", error_class="no_finish") from None
+            raise ProviderTimeout("The model did not answer in time.", error_class=watch.missed) from None
+        raise ProviderUnavailable("The answer ended without an end.", error_class="no_finish")
 
     def _take_text(self, event: TextDelta, on_text: Callable[[str], None]) -> None:
         room = self.deadlines.max_chars - self.chars
@@ -154,7 +147,53 @@ class Attempt:
         return round(1000 * (self.clock() - self._started))
 
 
+class _Watch:
+    """A deadline that moves with each event of a stream, at the price of an assignment.
+
+    Like ``asyncio.timeout``, which would want a timer and a context for each event: here one timer looks, when it
+    goes off, whether the deadline has moved meanwhile. ``missed`` names the deadline that was.
+    """
+
+    def __init__(self, total_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = self._due = self._loop.time() + max(0.0, total_s)
+        self._name = self.missed = "timeout_total"
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        if self._timer is not None:
+            self._timer.cancel()
+        return await self._timeout.__aexit__(*error)
+
+    def wait(self, seconds: float, name: str) -> None:
+        """The next event must come within so many seconds, and before the whole is over."""
+        self._due, self._name = self._loop.time() + seconds, name
+        if self._due >= self._end:
+            self._due, self._name = self._end, "timeout_total"
+        # A timer that goes off too early looks again; one that would go off too late is set anew.
+        if self._timer is None or self._timer.when() > self._due:
+            self._set()
+
+    def _set(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._due:
+            self._set()
+        else:
+            self.missed = self._name
+            self._timeout.reschedule(self._loop.time())
+
+
 def clean(text: str) -> str:
     """Text that every store can hold: NUL and lone surrogates become U+FFFD."""
+    if text.isascii() and "\x00" not in text:
+        return text
     text = text.replace("\x00", "�")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -103,6 +103,14 @@ class ChunkWriter:
         head = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._head = b"data: " + json.dumps(head, ensure_ascii=False).encode()[:-1]
         self._begun = False
+        before, after = self._chunk({"content": "|"}, None).split(b'"|"')
+        self._text = before, after
+
+    def text(self, text: str) -> bytes:
+        """A piece of text: as ``delta`` writes it, and most of what is ever written."""
+        if not self._begun:
+            return self.delta({"content": text})
+        return self._text[0] + json.dumps(text, ensure_ascii=False).encode() + self._text[1]
 
     def delta(self, delta: Mapping[str, Any]) -> bytes:
         """A piece of the answer; the first one says whose turn it is."""

@@ -99,7 +99,7 @@ class StreamWriter:
 
     def text(self, job: Job, text: str) -> None:
         """See ``Writer``."""
-        self._put(self._of(job).delta({"content": text}))
+        self._put(self._of(job).text(text))
 
     def tool_call(self, job: Job, piece: ToolCallDelta) -> None:
         """See ``Writer``."""

@@ -71,7 +71,10 @@ async def _load(options: argparse.Namespace) -> dict[str, object]:
 
 def _percentiles(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
-    return {f"p{share}": round(1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 3) for share in (50, 95, 99)}
+    return {
+        f"p{share}": round(1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 3)
+        for share in (50, 95, 99)
+    }
 
 
 def main() -> None:
@@ -92,7 +95,7 @@ def main() -> None:
         found = uvloop.run(_load(options))
     except ImportError:
         found = asyncio.run(_load(options))
-    print(json.dumps(found))  # noqa: T201
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -200,7 +200,12 @@ def _family(process: subprocess.Popen[bytes] | None) -> list[int]:
 
 def _machine() -> dict[str, str]:
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "",
     )
     packages = {name: version(name) for name in ("django", "openai", "uvicorn")}
     return {"cpu": model, "cores": str(os.cpu_count()), "python": platform.python_version(), **packages}

@@ -24,7 +24,13 @@ def _openai_pieces() -> list[bytes]:
 
     usage = {**_HEAD, "object": "chat.completion.chunk", "choices": [], "usage": _USAGE}
     words = [chunk({"content": f"word{number} "}, None) for number in range(TOKENS)]
-    return [chunk({"role": "assistant", "content": ""}, None), *words, chunk({}, "stop"), _event(usage), b"data: [DONE]\n\n"]
+    return [
+        chunk({"role": "assistant", "content": ""}, None),
+        *words,
+        chunk({}, "stop"),
+        _event(usage),
+        b"data: [DONE]\n\n",
+    ]
 
 
 def _gemini_pieces() -> list[bytes]:
@@ -33,7 +39,10 @@ def _gemini_pieces() -> list[bytes]:
 
     usage = {"promptTokenCount": 9, "candidatesTokenCount": TOKENS, "totalTokenCount": 9 + TOKENS}
     words = [_event({"candidates": [chunk(f"word{number} ")], "modelVersion": "gemini-x"}) for number in range(TOKENS)]
-    return [*words, _event({"candidates": [chunk("", finishReason="STOP")], "usageMetadata": usage, "modelVersion": "gemini-x"})]
+    return [
+        *words,
+        _event({"candidates": [chunk("", finishReason="STOP")], "usageMetadata": usage, "modelVersion": "gemini-x"}),
+    ]
 
 
 def _whole() -> bytes:

@@ -1,8 +1,8 @@
 """``make bench``: the door beside its peers, in one run. Writes ``docs/benchmarks.json`` and ``docs/benchmarks.md``.
 
-What is measured runs on one core (the first), the fake vendor and the load on the other. Sluice has PostgreSQL and Redis
-and records every call durably; the peers record nothing. A peer that is not installed is left out and named:
-``--litellm DIR`` is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with ``@portkey-ai/gateway``.
+What is measured runs on one core (the first), the fake vendor and the load on the other. Sluice has PostgreSQL and
+Redis and records every call durably; the peers record nothing. A peer that is not given is left out: ``--litellm DIR``
+is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with ``@portkey-ai/gateway``.
 """
 
 import argparse
@@ -217,10 +217,12 @@ def _table(report: Figures) -> str:
     lines = [
         "# Benchmarks of the door",
         "",
-        f"`make bench` on {report['date']}: {machine}. One core for what is measured, the other for the load and the fake vendor.",
-        "Sluice records each call durably in PostgreSQL; the peers record nothing. *Added* is over the fake vendor called directly.",
+        f"`make bench` on {report['date']}: {machine}.",
+        "One core for what is measured, the other for the load and the fake vendor, which is the floor.",
+        "Sluice records each call durably in PostgreSQL; the peers record nothing.",
+        "*Added* is over the fake vendor called directly, in ms.",
         "",
-        "| what | streamed | in flight | requests/s | added p50, ms | added p95, ms | added p99, ms | CPU ms a request | MB |",
+        "| what | streamed | in flight | requests/s | added p50 | added p95 | added p99 | CPU ms a request | MB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in report["results"].items():

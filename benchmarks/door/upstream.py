@@ -1,7 +1,7 @@
 """A vendor that answers at once, on both wires: ``python -m benchmarks.door.upstream --port 9100``.
 
-Says the same words each time, whole or as a stream of 64 pieces; knows just enough HTTP/1.1 for that. It is the floor of
-every measurement, so it does as little as can be.
+Says the same words each time, whole or as a stream of 64 pieces; knows just enough HTTP/1.1 for that. It is the floor
+of every measurement, so it does as little as can be.
 """
 
 import argparse

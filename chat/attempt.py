@@ -164,10 +164,10 @@ class _Watch:
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(self, *error: Any) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        return await self._timeout.__aexit__(*error)
+        await self._timeout.__aexit__(*error)
 
     def wait(self, seconds: float, name: str) -> None:
         """The next event must come within so many seconds, and before the whole is over."""

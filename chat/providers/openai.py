@@ -4,10 +4,11 @@ Reads the stream by the SDK's public raw path and takes the few fields that are 
 chunk into the SDK's models costs ten times as much. Text that comes after a finish reason is ignored.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from chat.providers.answer import Answer, token_count
@@ -44,6 +45,8 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 POLICY_CODES = ("content_policy_violation", "content_filter")
 # One event of a stream is a few hundred bytes; a line longer than this is no event.
 MAX_LINE_BYTES = 1 << 20
+# For the end of a body after its last event.
+READ_OUT_S = 0.2
 # The longest id of a tool call that OpenAI takes; other vendors' may be longer.
 MAX_CALL_ID = 40
 # No answer calls more tools at once; a greater number is garbage.
@@ -224,10 +227,19 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
                 continue
             data = line[5:].strip()
             if data == b"[DONE]":
+                await _read_out(chunks)
                 return
             yield data.decode()
     if pending.startswith(b"data:") and pending[5:].strip() != b"[DONE]":
         yield pending[5:].strip().decode()
+
+
+async def _read_out(chunks: AsyncIterator[bytes]) -> None:
+    """Read the body's end, which is here already as a rule: a connection with a rest in it can't be used again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for _rest in chunks:
+                pass
 
 
 def _read(data: str, answer: Answer) -> list[StreamEvent]:

@@ -9,7 +9,7 @@ ARGS ?=
 # Another project's, if the shell has one.
 unexport DJANGO_SETTINGS_MODULE
 
-.PHONY: run demo test check schema format lock clean
+.PHONY: run demo test check schema format lock clean bench
 
 run: .venv/.installed
 	@$(BIN)/python -m config.stack
@@ -42,6 +42,10 @@ schema: export SECRET_KEY = for-checks-alone-and-long-enough-to-be-taken
 schema: export DATABASE_URL = sqlite://:memory:
 schema: .venv/.installed
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+# The door beside its peers: make bench ARGS="--litellm DIR --portkey DIR"
+bench: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.door.run $(ARGS)
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

@@ -89,6 +89,8 @@ def _controller(opened: Sequence[Layer], unit: str) -> Layer:
     """Whose control the unit is: rendezvous hashing (Thaler & Ravishankar 1998), so that opening or closing one moves
     only those whom it gains or loses. No rollout's name holds a dot, so no bucket is drawn by these keys.
     """
+    if len(opened) == 1:
+        return opened[0]
     return max(opened, key=lambda layer: bucket(rollout=f"control.{layer.rollout}", salt=layer.salt, unit=unit))
 
 

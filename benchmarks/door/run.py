@@ -102,7 +102,7 @@ def _litellm(home: Path, options: argparse.Namespace) -> Iterator[Served]:
         "general_settings: {master_key: sk-bench}\n"
     )
     command = [str(options.litellm / "bin" / "litellm"), "--config", str(config), "--port", str(PORTS["litellm"])]
-    environment = {**os.environ, "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "DATABASE_URL": ""}
+    environment = {**os.environ, "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
     with _process([*command, "--num_workers", "1"], "litellm", core=0, env=environment) as process:
         yield process, "sk-bench", []
 

@@ -26,7 +26,7 @@ def main() -> None:
     }
     for name, call in timed.items():
         best = min(timeit.repeat(call, number=LOOPS, repeat=7)) / LOOPS
-        print(f"{name}: {1e6 * best:.2f} µs")  # noqa: T201
+        print(f"{name}: {1e6 * best:.2f} µs")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from chat.providers.answer import Answer, token_count
 from chat.providers.base import (
@@ -33,6 +33,7 @@ from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -86,13 +87,9 @@ class OpenAIProvider:
             raise AuthenticationFailed("No API key is set for OpenAI.", error_class="no_key")
         answer = Answer("OpenAI", request.upstream_model)
         try:
-            async with AsyncExitStack() as stack:
-                response = await stack.enter_async_context(
-                    self._client.chat.completions.with_streaming_response.create(
-                        **to_sdk_request(request, max_tokens_name=self._max_tokens_name)
-                    )
-                )
-                async for data in _events(response.iter_bytes()):
+            asked = to_sdk_request(request, max_tokens_name=self._max_tokens_name)
+            async with aclosing(await self._post(**asked)) as response:
+                async for data in _events(response.aiter_bytes()):
                     for event in _read(data, answer):
                         yield event
         except ProviderError:
@@ -101,6 +98,24 @@ class OpenAIProvider:
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
             raise to_provider_error(error) from None
         yield answer.finish()
+
+    async def _post(self, *, timeout: "httpx2.Timeout", **body: Any) -> "httpx2.Response":
+        """The SDK's request by its public ``post``: authentication, addresses and errors are its own.
+
+        What is left out is its turning of typed arguments into JSON, which costs a third of the whole request.
+        """
+        import httpx2
+        import openai
+
+        response: Any = await self._client.post(
+            "/chat/completions",
+            cast_to=httpx2.Response,
+            body=body,
+            options={"timeout": timeout},
+            stream=True,
+            stream_cls=openai.AsyncStream[Any],
+        )
+        return cast("httpx2.Response", response)
 
 
 def to_sdk_request(request: ChatRequest, *, max_tokens_name: str) -> dict[str, Any]:

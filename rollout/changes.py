@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from rollout import ramp
@@ -310,7 +311,7 @@ def _record(
         source=actor.source,
         changes=diff,
         evidence=_last_decision(rollout.name) if evidence is None else dict(evidence),
-        why=why[:500],
+        why=Truncator(why).chars(500),
     )
 
 

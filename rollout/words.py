@@ -231,23 +231,24 @@ def verb_refused(*, why: str, verb: str, state: str) -> str:
 
 
 def step(code: str, *, here: str = "", following: str = "", have: int = 0, need: int = 0, earliest: str = "") -> str:
-    """The autopilot's answer in a sentence. ``code`` is ``rollout.autopilot``'s; percentages and moment are in words.
+    """The autopilot's answer in a sentence; where the decision is why, its reason goes after it.
 
-    ``have`` of ``need`` are the requests or people that an arm has, where they are too few.
+    ``code`` is ``rollout.autopilot``'s; percentages and moment are in words. ``have`` of ``need`` are the requests or
+    people that an arm has, where they are too few.
     """
     return {
         "off": _("The rollout is off; a person starts it."),
-        "harm": _("The candidate is proven to be worse than its margins allow: turn back."),
+        "harm": _("Turn back."),
         "completed": _("The ramp is completed. Harm is still looked for."),
         "paused": _("The ramp is paused; a person resumes it. Harm is still looked for."),
         "forced": _("The candidate is forced for everyone; a person ends that. Harm is still looked for."),
         "off_ramp": _("The percentage is above the ramp's last stage; a person decides."),
-        "srm": _("People do not come to the arms as the percentage says: hold until the fault is found."),
+        "srm": _("Hold until the fault is found."),
         "no_traffic": _("There was no request for 24 hours: hold."),
         "sample": _("This stage has had %(have)s of %(need)s requests in each arm."),
         "people": _("This stage has had %(have)s of %(need)s people in each arm."),
         "time": _("This stage lasts until %(earliest)s at least."),
-        "worse": _("The candidate is worse than the baseline, or a signal is outside its margin: hold."),
+        "worse": _("Hold."),
         "undecided": _("Not everything is proven yet."),
         "finished": _("Every criterion is met in the last stage: the ramp is completed."),
         "approval": _("Every criterion is met; %(following)s waits for approval."),

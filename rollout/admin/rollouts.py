@@ -20,7 +20,7 @@ from rollout.admin.dashboard import DashboardPages
 from rollout.admin.ramp import RampPages
 from rollout.changes import RESET, Actor, ChangeRefused, ChangeWaits, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
-from rollout.models import RampMode, Rollout, Source, Stage, Verdict
+from rollout.models import RampMode, RampState, Rollout, Source, Stage, Verdict
 from rollout.serializers import StatusSerializer
 from rollout.steering import STAGE_FIELDS
 
@@ -150,7 +150,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
         may_change = obj is None or self.has_change_permission(request, obj)
         steering: tuple[str, ...] = ("state", "percent", "priority")
         if may_change:
-            runs_itself = obj is not None and obj.ramp_mode == RampMode.AUTOMATIC
+            runs_itself = obj is not None and (obj.ramp_mode, obj.ramp_state) == (RampMode.AUTOMATIC, RampState.RUNNING)
             steering += (*(["pause_ramp"] if runs_itself else []), "why", "expected_version")
         return (
             (None, {"fields": ("name", "baseline", "candidate")}),

@@ -9,7 +9,7 @@ from hashlib import sha1
 from typing import Literal
 
 ArmName = Literal["baseline", "candidate"]
-Reason = Literal["percentage", "everyone", "tester", "manual", "disabled", "not_in_rollout"]
+Reason = Literal["percentage", "everyone", "tester", "manual", "disabled", "breaker_open", "not_in_rollout"]
 
 # The first 15 hex digits of a SHA-1 are 60 bits; this is the largest value they take.
 _SCALE = 16**15 - 1

@@ -192,6 +192,16 @@ class ProviderUnavailable(ProviderError):
     retryable = True
 
 
+class NotAsked(ProviderError):
+    """We did not ask: the upstream's breaker is open, or all its places are taken. ``retry_after_s`` is a guess."""
+
+    code = "unavailable"
+
+    def __init__(self, detail: str, *, error_class: str, retry_after_s: float) -> None:
+        super().__init__(detail, error_class=error_class)
+        self.retry_after_s = retry_after_s
+
+
 class ProviderTimeout(ProviderError):
     """A deadline passed: ``error_class`` is ``timeout_connect``, ``_first_token``, ``_idle`` or ``_total``."""
 

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from chat import tokens
-from chat.models import ApiToken, Conversation, User
-from metrics.read_only import ModelAdmin
+from chat.models import ApiToken, BreakerChange, Conversation, User
+from metrics.read_only import ModelAdmin, ReadOnlyAdmin
 
 
 @admin.register(User)
@@ -134,3 +134,12 @@ class ApiTokenAdmin(ModelAdmin):
             self.log_change(request, token, [{"changed": {"fields": [str(_("revoked"))]}}])
         told = ngettext("%(n)d token was revoked.", "%(n)d tokens were revoked.", len(live)) % {"n": len(live)}
         self.message_user(request, told, messages.SUCCESS)
+
+
+@admin.register(BreakerChange)
+class BreakerChangeAdmin(ReadOnlyAdmin):
+    """How the upstreams' breakers stand and stood, newest first."""
+
+    list_display = ("changed_at", "upstream", "state", "why", "failures", "until")
+    list_filter = ("state", "why", ("upstream", admin.AllValuesFieldListFilter))
+    date_hierarchy = "changed_at"

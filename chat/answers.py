@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from django.contrib.auth import login
@@ -17,7 +19,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from redis.exceptions import RedisError
 
-from chat import accounts, generation, services
+from chat import accounts, capacity, generation, services
+from chat.admission import breakers
 from chat.eventlog import EventLog
 from chat.markdown import BlockStream
 from chat.models import Message, User
@@ -36,8 +39,9 @@ _REFUSALS = {
     "bad_rating": _("A rating is a number from 1 to 5."),
     "bad_reason": _("Only a rating from 1 to 3 can have a reason, and only one of those that the page offers."),
     "unavailable": _("This can't be done right now. Try again in a moment."),
+    "overloaded": _("Too many people are asking right now. Try again in a moment."),
 }
-_STATUS = {"not_found": 404, "busy": 409, "conflict": 409, "too_long": 413}
+_STATUS = {"not_found": 404, "busy": 409, "conflict": 409, "too_long": 413, "unavailable": 503, "overloaded": 503}
 # Proxies that buffer would hold an answer back until its end.
 _STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # How long a browser waits before it takes up a broken stream again, in ms.
@@ -52,21 +56,23 @@ async def post_message(request: HttpRequest) -> HttpResponseBase:
     try:
         conversation_id = _uuid(request.POST.get("conversation"), "not_found")
         client_id = _uuid(request.POST.get("client_id"), "bad_request")
-        user = await _person(request)
-        reply, job = await in_db(
-            services.send,
-            user=user,
-            text=request.POST.get("text", ""),
-            model=request.POST.get("model", ""),
-            conversation_id=conversation_id,
-            client_id=client_id,
-            language=get_language() or "",
-            now=timezone.now(),
-        )
+        with _one_more_answer():
+            user = await _person(request)
+            await breakers.refresh()
+            reply, job = await in_db(
+                services.send,
+                user=user,
+                text=request.POST.get("text", ""),
+                model=request.POST.get("model", ""),
+                conversation_id=conversation_id,
+                client_id=client_id,
+                language=get_language() or "",
+                now=timezone.now(),
+            )
+            if job is not None:
+                generation.start(job)
     except AnswerRefused as refusal:
         return _refused(refusal)
-    if job is not None:
-        generation.start(job)
     if "application/json" not in request.headers.get("accept", ""):
         return redirect("conversation", reply.conversation_id)
     return JsonResponse(await in_db(_sent, reply, request), status=201)
@@ -105,16 +111,19 @@ async def stop(request: HttpRequest, reply_id: UUID) -> HttpResponse:
 async def retry(request: HttpRequest, reply_id: UUID) -> HttpResponse:
     """Answer the same question anew; the new reply takes the old one's place."""
     try:
-        reply, job = await in_db(
-            services.retry,
-            user=await _signed_in(request),
-            reply_id=reply_id,
-            language=get_language() or "",
-            now=timezone.now(),
-        )
+        with _one_more_answer():
+            user = await _signed_in(request)
+            await breakers.refresh()
+            reply, job = await in_db(
+                services.retry,
+                user=user,
+                reply_id=reply_id,
+                language=get_language() or "",
+                now=timezone.now(),
+            )
+            generation.start(job)
     except AnswerRefused as refusal:
         return _refused(refusal)
-    generation.start(job)
     return JsonResponse(await in_db(_retried, reply, request), status=201)
 
 
@@ -135,6 +144,15 @@ async def rating(request: HttpRequest, reply_id: UUID) -> HttpResponse:
     except AnswerRefused as refusal:
         return _refused(refusal)
     return HttpResponse(await in_db(render_to_string, "chat/_rating.html", {"message": reply}, request))
+
+
+@contextmanager
+def _one_more_answer() -> Iterator[None]:
+    try:
+        with capacity.answers.one_more():
+            yield
+    except capacity.Overloaded:
+        raise AnswerRefused("overloaded", retry_after_s=capacity.RETRY_AFTER_S) from None
 
 
 async def _signed_in(request: HttpRequest) -> User:
@@ -196,7 +214,10 @@ def _article(message: Message | None, request: HttpRequest) -> str:
 
 
 def _refused(refusal: AnswerRefused) -> JsonResponse:
-    return _error(refusal.code, _STATUS.get(refusal.code, 400))
+    response = _error(refusal.code, _STATUS.get(refusal.code, 400))
+    if refusal.retry_after_s is not None:
+        response["Retry-After"] = str(math.ceil(refusal.retry_after_s))
+    return response
 
 
 def _error(code: str, status: int) -> JsonResponse:

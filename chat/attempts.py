@@ -4,17 +4,22 @@ Knows the catalogue, the settings' deadlines and attempts; stores nothing.
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from django.conf import settings
 
+from chat.admission import breakers
 from chat.attempt import Attempt, Deadlines
+from chat.breaker import verdict_of
+from chat.capacity import bulkhead
 from chat.providers.base import (
     ChatMessage,
     ChatRequest,
     InvalidRequest,
+    NotAsked,
     Options,
     ProviderError,
     ProviderUnavailable,
@@ -42,12 +47,14 @@ def new_attempt(model_key: str, deadline: float) -> Attempt:
     """An attempt by that model, not yet run; ``deadline`` is the answer's, on the monotonic clock."""
     model = find_model(model_key)
     own_s = model.first_token_timeout_s if model is not None else None
+    left_s = max(0.0, deadline - time.monotonic())
+    total_s = model.total_timeout_s if model is not None else None
     return Attempt(
         clock=time.monotonic,
         deadlines=Deadlines(
             first_token_s=own_s or settings.FIRST_TOKEN_TIMEOUT_S,
             idle_s=settings.IDLE_TIMEOUT_S,
-            total_s=max(0.0, deadline - time.monotonic()),
+            total_s=left_s if total_s is None else min(total_s, left_s),
             max_chars=settings.MAX_OUTPUT_CHARS,
         ),
     )
@@ -59,14 +66,21 @@ async def run_attempt(
     messages: Sequence[ChatMessage],
     *,
     options: Options = Options(),  # noqa: B008  (it is frozen)
+    probe: str | None = None,
     on_text: Callable[[str], None],
     on_reasoning: Callable[[str], None],
     on_tool_call: Callable[[ToolCallDelta], None] | None = None,
 ) -> None:
-    """Run it to its outcome. Raises nothing but cancellation."""
+    """Run it to its outcome, at a place of its upstream's, and tell the breaker. Raises nothing but cancellation.
+
+    ``probe`` is what ``admit`` said; ``None`` asks the breaker now.
+    """
     model = find_model(model_key)
     if model is None:
         return attempt.fail(InvalidRequest("The catalogue has no such model.", error_class="unknown_model"))
+    if probe is None and (probe := breakers.admit(model_key)) is None:
+        return attempt.fail(_not_asked(model_key))
+
     request = ChatRequest(
         upstream_model=model.upstream,
         messages=messages,
@@ -74,27 +88,42 @@ async def run_attempt(
         options=options,
     )
     try:
-        provider = get_provider(model.provider)
-        await attempt.run(provider, request, on_text=on_text, on_reasoning=on_reasoning, on_tool_call=on_tool_call)
+        if probe:
+            await breakers.begin_probe(model_key, probe)
+        async with bulkhead(model_key).place():
+            provider = get_provider(model.provider)
+            await attempt.run(provider, request, on_text=on_text, on_reasoning=on_reasoning, on_tool_call=on_tool_call)
+    except NotAsked as error:
+        attempt.fail(error)
     except Exception:
         # A fault of our own in one adapter must not keep the other from answering.
         logger.exception("An attempt failed unexpectedly")
         attempt.fail(ProviderUnavailable("The attempt failed inside Sluice.", error_class="internal"))
+    finally:
+        await breakers.note(model_key, verdict_of(attempt), probe)
 
 
-def next_step(attempt: Attempt, *, served: str, baseline: str, number: int) -> Next | None:
+def next_step(
+    attempt: Attempt,
+    *,
+    served: str,
+    baseline: str,
+    number: int,
+    dice: Callable[[], float] = random.random,
+) -> Next | None:
     """What follows an attempt, the ``number``th, by the model key ``served``: the baseline, once, or the same model
     again, or nothing.
 
     Only before visible text, and never after a refusal or a stop. A failed candidate falls back at
-    once; a failed baseline is tried again where that may help, and never moved to the candidate.
+    once; a failed baseline is tried again where that may help, and never moved to the candidate. ``dice`` (0 to 1)
+    spread the pause, so that those who failed together don't come back together.
     """
     if attempt.outcome not in ("error", "timeout", "empty") or attempt.chars or number >= MAX_ATTEMPTS:
         return None
     if served != baseline:
         return Next(baseline, 0.0)
     pause = _retry_pause(attempt.error)
-    return None if pause is None else Next(served, pause)
+    return None if pause is None else Next(served, pause + RETRY_PAUSE_S * dice())
 
 
 def _retry_pause(error: ProviderError | None) -> float | None:
@@ -102,3 +131,8 @@ def _retry_pause(error: ProviderError | None) -> float | None:
         wait = error.retry_after_s
         return wait if wait is not None and wait <= LONGEST_RETRY_AFTER_S else None
     return RETRY_PAUSE_S if error is not None and error.retryable else None
+
+
+def _not_asked(key: str) -> NotAsked:
+    told = "This model has failed too often, and is left alone for a moment."
+    return NotAsked(told, error_class="breaker_open", retry_after_s=breakers.wait_s(key))

@@ -24,7 +24,7 @@ class Rules:
     """Opens when ``failures`` of the last ``attempts`` failed, those of the last ``window_s`` seconds.
 
     Then it stays open for ``cool_down_s``, twice as long after each probe that failed, ``longest_cool_down_s`` at most.
-    A probe that says nothing for ``probe_s`` is taken for lost.
+    A probe has ``claim_s`` to begin and ``probe_s`` to end, before it is taken for lost.
     """
 
     failures: int
@@ -32,6 +32,7 @@ class Rules:
     window_s: float
     cool_down_s: float
     longest_cool_down_s: float
+    claim_s: float
     probe_s: float
 
 
@@ -85,15 +86,22 @@ def record(breaker: Breaker, rules: Rules, *, answered: int, failed: int, now: f
 
 
 def begin_probe(breaker: Breaker, rules: Rules, *, probe: str, now: float) -> Breaker:
-    """Let the attempt that is named ``probe`` through, where it is time for one."""
+    """Give the turn to the attempt that is named ``probe``, where it is time for one."""
     if not breaker.wants_probe(now):
         return breaker
     since = breaker.since if breaker.state == "half_open" else now
-    return replace(breaker, state="half_open", since=since, probe=probe, until=now + rules.probe_s)
+    return replace(breaker, state="half_open", since=since, probe=probe, until=now + rules.claim_s)
+
+
+def hold_probe(breaker: Breaker, rules: Rules, *, probe: str, now: float) -> Breaker:
+    """The probe begins; one that came too late changes nothing."""
+    if breaker.state != "half_open" or breaker.probe != probe:
+        return breaker
+    return replace(breaker, until=now + rules.probe_s)
 
 
 def end_probe(breaker: Breaker, rules: Rules, *, probe: str, verdict: Verdict, now: float) -> Breaker:
-    """What the probe found. One that was taken for lost changes nothing; after one that says nothing the next may go."""
+    """What the probe found; one that was taken for lost changes nothing. After one without a word the next may go."""
     if breaker.state != "half_open" or breaker.probe != probe:
         return breaker
     if verdict == "answered":
@@ -120,6 +128,4 @@ def verdict_of(attempt: Attempt) -> Verdict:
 def _opened(breaker: Breaker, rules: Rules, now: float) -> Breaker:
     # Beyond some doublings it is the longest anyway, and powers grow large.
     cool_down_s = min(rules.cool_down_s * 2 ** min(breaker.openings, 30), rules.longest_cool_down_s)
-    return replace(
-        breaker, state="open", since=now, until=now + cool_down_s, probe="", openings=breaker.openings + 1
-    )
+    return replace(breaker, state="open", since=now, until=now + cool_down_s, probe="", openings=breaker.openings + 1)

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from chat import services, tracing
+from chat import capacity, services, tracing
 from chat.attempt import Attempt
 from chat.attempts import Next, new_attempt, next_step, run_attempt
 from chat.eventlog import EventLog, close_clients
@@ -43,6 +43,8 @@ def start(job: Job) -> None:
     task = asyncio.get_running_loop().create_task(Answer(job).run(), name=f"answer {job.reply_id}", context=Context())
     _running.add(task)
     task.add_done_callback(_running.discard)
+    capacity.answers.add(1)
+    task.add_done_callback(lambda _task: capacity.answers.add(-1))
 
 
 async def drain(grace_s: float) -> None:
@@ -122,6 +124,7 @@ class Answer:
             attempt,
             self._job.served_model,
             self._job.messages,
+            probe=self._job.probe,
             on_text=self._on_text,
             on_reasoning=self._on_reasoning,
         )

@@ -136,3 +136,38 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}".strip()
+
+
+class BreakerChange(models.Model):
+    """An upstream's breaker changed its state. The newest row of an upstream says how it stands."""
+
+    class State(models.TextChoices):
+        """``OPEN``: nobody is sent there; ``HALF_OPEN``: one attempt tries it out."""
+
+        CLOSED = "closed", _("closed")
+        OPEN = "open", _("open")
+        HALF_OPEN = "half_open", _("half-open")
+
+    class Why(models.TextChoices):
+        """What led to the change."""
+
+        FAILURES = "failures", _("too many of the last attempts failed")
+        COOLED_DOWN = "cooled_down", _("its cool-down was over: one attempt may try")
+        PROBE_FAILED = "probe_failed", _("the attempt that tried failed too")
+        PROBE_ANSWERED = "probe_answered", _("the attempt that tried was answered")
+
+    upstream = models.CharField(_("upstream"), max_length=100, help_text=_("The model's key."))
+    state = models.CharField(_("state"), max_length=10, choices=State)
+    why = models.CharField(_("why"), max_length=20, choices=Why)
+    failures = models.PositiveIntegerField(_("failures"), help_text=_("Among the last attempts before it opened."))
+    changed_at = models.DateTimeField(_("since"))
+    until = models.DateTimeField(_("cools down until"), null=True)
+
+    class Meta:
+        verbose_name = _("breaker change")
+        verbose_name_plural = _("breaker changes")
+        ordering = ["-changed_at", "-id"]
+        indexes = [models.Index(fields=["-changed_at"], name="breaker_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.upstream} {self.state}"

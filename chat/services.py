@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from chat.admission import Unavailable, admit
 from chat.attempt import Attempt, clean
 from chat.calls import call_end, call_start
 from chat.log_context import bind
@@ -34,16 +35,23 @@ DEAD_AFTER = timedelta(seconds=60)
 
 
 class AnswerRefused(Exception):
-    """The message was not taken; nothing was stored. ``code`` is for programs, ``chat.answers`` has the words."""
+    """The message was not taken; nothing was stored. ``code`` is for programs, ``chat.answers`` has the words.
 
-    def __init__(self, code: str) -> None:
+    ``retry_after_s`` says when the same may be taken, where that is known.
+    """
+
+    def __init__(self, code: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One answer to be generated: its reply and first call are stored already, as running."""
+    """One answer to be generated: its reply and first call are stored already, as running.
+
+    ``probe`` is the first attempt's (see ``attempts.run_attempt``).
+    """
 
     reply_id: UUID
     call_id: UUID
@@ -53,6 +61,7 @@ class Job:
     served_model: str
     messages: Sequence[ChatMessage]
     is_demo: bool
+    probe: str | None = None
 
 
 def send(
@@ -68,7 +77,7 @@ def send(
     """Store a person's message and the empty reply, decide who answers, open the call: one transaction.
 
     Returns the reply and what to generate; ``None`` where the same send (``client_id``) came before.
-    Raises AnswerRefused: empty, too_long, unknown_model, not_found, busy, conflict.
+    Raises AnswerRefused: empty, too_long, unknown_model, not_found, busy, conflict, unavailable.
     """
     text = clean(text).strip()
     _check(text, model)
@@ -91,7 +100,7 @@ def send(
 def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[Message, Job]:
     """Answer the same question anew; the old reply stays stored, marked as replaced.
 
-    Raises AnswerRefused: not_found, busy (it is still running), conflict (newer messages follow).
+    Raises AnswerRefused: not_found, busy (it is still running), conflict (newer messages follow), unavailable.
     """
     try:
         with transaction.atomic():
@@ -171,7 +180,7 @@ def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -
         )
         Message.objects.filter(id=job.reply_id).update(served_model=served_model)
     bind(call_id=call_id)
-    return replace(job, call_id=call_id, attempt=number, served_model=served_model)
+    return replace(job, call_id=call_id, attempt=number, served_model=served_model, probe=None)
 
 
 def finish(job: Job, attempt: Attempt, *, text: str, state: str, error: str, now: datetime) -> None:
@@ -244,6 +253,11 @@ def _bury_dead_reply(conversation: Conversation, now: datetime) -> None:
 def _open_reply(user: User, question: Message, language: str, now: datetime) -> tuple[Message, Job]:
     conversation = question.conversation
     route = rollout_services.route(requested_model=conversation.model, unit=user.unit, user=user, language=language)
+    try:
+        admission = admit(route)
+    except Unavailable as refused:
+        raise AnswerRefused("unavailable", retry_after_s=refused.retry_after_s) from None
+    route, served = admission.route, admission.served_model
     # One step later than the question, so that the order of the two is never a matter of chance.
     reply = Message.objects.create(
         conversation=conversation,
@@ -251,7 +265,7 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
         created_at=now + timedelta(microseconds=1),
         state=Message.State.RUNNING,
         reply_to=question,
-        served_model=route.assigned_model,
+        served_model=served,
         alive_at=now,
     )
     call_id = metrics_services.open_call(
@@ -260,22 +274,23 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
             route,
             unit=user.unit,
             attempt=1,
-            served_model=route.assigned_model,
+            served_model=served,
             is_demo=user.is_demo,
             now=now,
         )
     )
     bind(answer_id=reply.id, call_id=call_id, rollout=route.rollout, arm=route.arm, reason=route.reason)
-    rollout_services.log_route(route, unit=user.unit, call_id=call_id)
+    rollout_services.log_route(route, served_model=served, unit=user.unit, call_id=call_id)
     return reply, Job(
         reply_id=reply.id,
         call_id=call_id,
         attempt=1,
         unit=user.unit,
         route=route,
-        served_model=route.assigned_model,
+        served_model=served,
         messages=_prompt(conversation, question),
         is_demo=user.is_demo,
+        probe=admission.probe,
     )
 
 

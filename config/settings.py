@@ -107,6 +107,19 @@ TOTAL_TIMEOUT_S = env.float("TOTAL_TIMEOUT_S", 180.0, validate=validate.Range(mi
 MAX_OUTPUT_CHARS = env.int("MAX_OUTPUT_CHARS", 100_000, validate=validate.Range(min=1))
 MAX_MESSAGE_CHARS = env.int("MAX_MESSAGE_CHARS", 32_000, validate=validate.Range(min=1))
 
+# A breaker opens when so many of the last attempts within the window failed; its cool-down doubles up to the longest.
+BREAKER_ATTEMPTS = env.int("BREAKER_ATTEMPTS", 20, validate=validate.Range(min=1, max=1000))
+BREAKER_FAILURES = env.int("BREAKER_FAILURES", 10, validate=validate.Range(min=1, max=BREAKER_ATTEMPTS))
+BREAKER_WINDOW_S = env.float("BREAKER_WINDOW_S", 60.0, validate=validate.Range(min=0.05))
+BREAKER_COOL_DOWN_S = env.float("BREAKER_COOL_DOWN_S", 5.0, validate=validate.Range(min=0.05))
+BREAKER_LONGEST_COOL_DOWN_S = env.float(
+    "BREAKER_LONGEST_COOL_DOWN_S", 30.0, validate=validate.Range(min=BREAKER_COOL_DOWN_S)
+)
+# How much one process does at once: attempts at one upstream and how many more wait for a place, and answers in all.
+UPSTREAM_PLACES = env.int("UPSTREAM_PLACES", 2_000, validate=validate.Range(min=1))
+UPSTREAM_QUEUE = env.int("UPSTREAM_QUEUE", 100, validate=validate.Range(min=0))
+MAX_RUNNING_ANSWERS = env.int("MAX_RUNNING_ANSWERS", 3_000, validate=validate.Range(min=1))
+
 _prices: Any = env.json("MODEL_PRICES", {})
 
 CHAT_PROVIDERS: dict[str, dict[str, Any]] = {
@@ -124,7 +137,8 @@ CHAT_PROVIDERS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What a person or a client can ask for. "price_provider" is the vendor's id in genai-prices.
+# What a person or a client can ask for. "price_provider" is the vendor's id in genai-prices. "first_token_timeout_s"
+# and "total_timeout_s" are deadlines of an attempt at that model, the second within the whole answer's.
 CHAT_MODELS: dict[str, dict[str, Any]] = {
     "chat-model": {
         "label": _("Chat"),

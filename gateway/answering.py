@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from chat.admission import Unavailable, admit
 from chat.attempt import Attempt
 from chat.attempts import new_attempt, next_step, run_attempt
 from chat.calls import call_end, call_start
@@ -24,7 +25,7 @@ from chat.providers.registry import find_model
 from chat.threads import in_db
 from gateway import limits
 from gateway.callers import Caller, application, caller
-from gateway.errors import ApiError
+from gateway.errors import ApiError, unavailable
 from gateway.limits import Cost, Reservation
 from gateway.wire import Completion
 from metrics import services as metrics_services
@@ -48,6 +49,7 @@ class Job:
     served_model: str
     completion: Completion
     reservation: Reservation
+    probe: str | None = None
 
 
 class Writer(Protocol):
@@ -107,6 +109,7 @@ class Answer:
             job.served_model,
             job.completion.messages,
             options=job.completion.options,
+            probe=job.probe,
             on_text=lambda text: writer.text(job, text),
             on_reasoning=lambda text: None,
             on_tool_call=lambda piece: writer.tool_call(job, piece),
@@ -121,6 +124,11 @@ def begin(*, authorization: str, named_unit: str, completion: Completion, now: d
         raise ApiError(404, told, code="model_not_found", param="model")
     who = caller(key, named=named_unit, in_body=completion.unit)
     route = rollout_services.route(requested_model=completion.model, unit=who.unit, user=who.user)
+    try:
+        admission = admit(route)
+    except Unavailable as refused:
+        raise unavailable(refused.retry_after_s) from None
+    route = admission.route
     reservation = limits.reserve(key, completion, (route.assigned_model, route.baseline_model), now=now)
     try:
         answer_id = uuid4()
@@ -130,7 +138,7 @@ def begin(*, authorization: str, named_unit: str, completion: Completion, now: d
                 route,
                 unit=who.recorded_unit,
                 attempt=1,
-                served_model=route.assigned_model,
+                served_model=admission.served_model,
                 is_demo=False,
                 now=now,
                 surface=SURFACE,
@@ -140,16 +148,17 @@ def begin(*, authorization: str, named_unit: str, completion: Completion, now: d
     except BaseException:
         limits.settle(reservation, usage=None, cost=None)
         raise
-    rollout_services.log_route(route, unit=who.recorded_unit, call_id=call_id)
+    rollout_services.log_route(route, served_model=admission.served_model, unit=who.recorded_unit, call_id=call_id)
     return Job(
         answer_id=answer_id,
         call_id=call_id,
         attempt=1,
         caller=who,
         route=route,
-        served_model=route.assigned_model,
+        served_model=admission.served_model,
         completion=completion,
         reservation=reservation,
+        probe=admission.probe,
     )
 
 
@@ -171,7 +180,7 @@ def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> J
                 application=job.caller.key.prefix,
             )
         )
-    return replace(job, call_id=call_id, attempt=number, served_model=served_model)
+    return replace(job, call_id=call_id, attempt=number, served_model=served_model, probe=None)
 
 
 def end(job: Job, attempt: Attempt, now: datetime) -> None:

@@ -12,13 +12,15 @@ from typing import Any
 
 from django.utils import timezone
 
+from chat import capacity
+from chat.admission import breakers
 from chat.log_context import bind, open_log_context
 from chat.providers.registry import catalogue
 from chat.threads import in_db
 from gateway import answering, feedback
 from gateway.answering import Answer, Job
 from gateway.callers import application
-from gateway.errors import ApiError, error_of
+from gateway.errors import ApiError, error_of, overloaded
 from gateway.models import ApiKey
 from gateway.wire import parse_completion
 from gateway.writers import ClientGone, StreamWriter, WholeWriter
@@ -67,7 +69,11 @@ async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
     rated = _FEEDBACK.fullmatch(path)
     if path == "/v1/chat/completions":
         _allow(method, "POST")
-        await _complete(scope, receive, send)
+        try:
+            with capacity.answers.one_more():
+                await _complete(scope, receive, send)
+        except capacity.Overloaded:
+            raise overloaded(capacity.RETRY_AFTER_S) from None
     elif path == "/v1/models":
         _allow(method, "GET", "HEAD")
         key = await in_db(application, _header(scope, b"authorization"), now=timezone.now())
@@ -92,6 +98,7 @@ def _allow(method: str, *allowed: str) -> None:
 async def _complete(scope: Scope, receive: Receive, send: Send) -> None:
     completion = parse_completion(await _read_body(receive))
     now = timezone.now()
+    await breakers.refresh()
     job = await in_db(
         answering.begin,
         authorization=_header(scope, b"authorization"),

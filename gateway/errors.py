@@ -4,11 +4,12 @@ Source: platform.openai.com/docs/guides/error-codes and the openai SDK, which tu
 """
 
 import json
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from chat.attempt import Attempt
-from chat.providers.base import RateLimited, Unsupported
+from chat.providers.base import NotAsked, RateLimited, Unsupported
 
 _TYPES = {
     HTTPStatus.BAD_REQUEST: "invalid_request_error",
@@ -59,6 +60,8 @@ def error_of(attempt: Attempt) -> ApiError:
         return ApiError(502, "The model gave no answer.", code="empty_answer")
     if attempt.outcome == "abandoned":
         return ApiError(503, "The server is going down. Try again.", code="shutting_down", headers={"Retry-After": "1"})
+    if isinstance(error, NotAsked):
+        return unavailable(error.retry_after_s)
     if isinstance(error, Unsupported):
         return ApiError(400, error.detail, code=error.code, param=error.param)
     if isinstance(error, RateLimited):
@@ -69,3 +72,19 @@ def error_of(attempt: Attempt) -> ApiError:
     if error is not None and error.code == "invalid_request":
         return ApiError(400, "The model refused the request.", code="upstream_invalid_request")
     return ApiError(502, "The model could not be reached, or broke off.", code="upstream_unavailable")
+
+
+def unavailable(retry_after_s: float) -> ApiError:
+    """The model has failed too often, or has no place left, and nothing else may answer."""
+    told = "The model can't answer just now. Try again later."
+    return ApiError(503, told, code="model_unavailable", headers=_retry_after(retry_after_s))
+
+
+def overloaded(retry_after_s: float) -> ApiError:
+    """This process has as many answers as it may have."""
+    told = "Too many answers are being written just now. Try again later."
+    return ApiError(503, told, code="overloaded", headers=_retry_after(retry_after_s))
+
+
+def _retry_after(wait_s: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(wait_s)))}

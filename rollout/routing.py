@@ -156,12 +156,12 @@ def find_unit(text: str) -> tuple[str, Any]:
     return (parse_unit(text), None) if account is None else (account.unit, account)
 
 
-def log_route(route: Route, *, unit: str, call_id: object) -> None:
-    """The one line an operator greps for."""
+def log_route(route: Route, *, served_model: str, unit: str, call_id: object) -> None:
+    """The one line an operator greps for: what was asked for, and which model is asked."""
     logger.info(
         "Model routing: %s → %s",
         route.requested_model,
-        route.assigned_model,
+        served_model,
         extra={"rollout": route.rollout, "reason": route.reason, "unit": unit, "call_id": call_id},
     )
 

@@ -107,7 +107,10 @@ def redis_server() -> "Iterator[Redis]":
 
 @pytest.fixture(autouse=True)
 def _empty_redis(redis_server: "Redis") -> None:
+    from chat.admission import breakers
+
     redis_server.flushall()
+    breakers.forget()
 
 
 # --- The database ---------------------------------------------------------------------------

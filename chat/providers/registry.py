@@ -30,6 +30,7 @@ class Model:
     upstream: str
     price: Price | None
     first_token_timeout_s: float | None = None
+    total_timeout_s: float | None = None
 
     @property
     def price_provider(self) -> str:
@@ -58,6 +59,7 @@ def _model(key: str, entry: Mapping[str, Any]) -> Model:
         upstream=entry["upstream"],
         price=None if price is None else Price.from_mapping(price),
         first_token_timeout_s=entry.get("first_token_timeout_s"),
+        total_timeout_s=entry.get("total_timeout_s"),
     )
 
 

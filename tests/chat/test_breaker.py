@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.attempt import Attempt, Deadlines
-from chat.breaker import Breaker, Rules, begin_probe, end_probe, record, verdict_of
+from chat.breaker import Breaker, Rules, begin_probe, end_probe, hold_probe, record, verdict_of
 from chat.providers.base import (
     AuthenticationFailed,
     InvalidRequest,
@@ -21,7 +21,7 @@ from chat.providers.base import (
     Unsupported,
 )
 
-RULES = Rules(failures=3, attempts=5, window_s=10, cool_down_s=4, longest_cool_down_s=10, probe_s=6)
+RULES = Rules(failures=3, attempts=5, window_s=10, cool_down_s=4, longest_cool_down_s=10, claim_s=2, probe_s=6)
 
 
 def after(*results: bool, every_s: float = 1.0) -> Breaker:
@@ -93,13 +93,16 @@ def test_a_probe_that_shows_nothing_leaves_the_turn_to_the_next():
 
 
 def test_a_lost_probe_is_replaced_and_what_it_says_then_counts_for_nothing():
-    probing = begin_probe(opened(), RULES, probe="lost", now=6)
-    assert not probing.wants_probe(11.9)
-    second = begin_probe(probing, RULES, probe="second", now=12)
+    claimed = begin_probe(opened(), RULES, probe="lost", now=6)
+    assert [claimed.wants_probe(now) for now in (7.9, 8)] == [False, True]
+    probing = hold_probe(claimed, RULES, probe="lost", now=7)
+    assert [probing.wants_probe(now) for now in (12.9, 13)] == [False, True]
+    second = begin_probe(probing, RULES, probe="second", now=13)
 
     assert second.probe == "second"
-    assert end_probe(second, RULES, probe="lost", verdict="answered", now=13) == second
-    assert end_probe(second, RULES, probe="second", verdict="answered", now=13).state == "closed"
+    assert hold_probe(second, RULES, probe="lost", now=14) == second
+    assert end_probe(second, RULES, probe="lost", verdict="answered", now=14) == second
+    assert end_probe(second, RULES, probe="second", verdict="answered", now=14).state == "closed"
 
 
 def test_attempts_that_end_after_it_opened_change_nothing():
@@ -109,7 +112,7 @@ def test_attempts_that_end_after_it_opened_change_nothing():
 
 STEPS = st.lists(
     st.tuples(
-        st.floats(0, 8),
+        st.integers(0, 8),
         st.sampled_from(["answered", "failed", "nothing"]),
         st.booleans(),
     ),
@@ -119,11 +122,12 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_whatever_happens_it_holds_to_its_rules(steps):
-    breaker, now, probe, results = Breaker(), 0.0, "", []
+    breaker, now, probe, results = Breaker(), 0, "", []
     for number, (pause_s, verdict, is_probe) in enumerate(steps):
         now, before = now + pause_s, breaker
         if before.state == "closed":
-            results.append((now, verdict == "failed")) if verdict != "nothing" else None
+            if verdict != "nothing":
+                results.append((now, verdict == "failed"))
             breaker = record(
                 before, RULES, answered=int(verdict == "answered"), failed=int(verdict == "failed"), now=now
             )
@@ -138,7 +142,7 @@ def test_whatever_happens_it_holds_to_its_rules(steps):
             assert (breaker.state == "closed") == (before.probe == probe != "" and verdict == "answered")
             results = [] if breaker.state == "closed" else results
         if breaker.state == "open":
-            assert RULES.cool_down_s <= breaker.until - breaker.since <= RULES.longest_cool_down_s + 1e-9
+            assert RULES.cool_down_s <= breaker.until - breaker.since <= RULES.longest_cool_down_s
         assert len(breaker.recent) <= RULES.attempts
         assert Breaker.from_json(breaker.to_json()) == breaker
 

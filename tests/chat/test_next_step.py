@@ -10,6 +10,7 @@ from chat.generation import ending
 from chat.providers.base import (
     AuthenticationFailed,
     InvalidRequest,
+    NotAsked,
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
@@ -18,8 +19,8 @@ from chat.providers.base import (
 )
 
 
-def follows(attempt: Attempt, served: str = "gemini-flash-lite", number: int = 1) -> Next | None:
-    return next_step(attempt, served=served, baseline="chat-model", number=number)
+def follows(attempt: Attempt, served: str = "gemini-flash-lite", number: int = 1, *, dice: float = 0.0) -> Next | None:
+    return next_step(attempt, served=served, baseline="chat-model", number=number, dice=lambda: dice)
 
 
 def ended(outcome: Any, error: ProviderError | None = None, chars: int = 0) -> Attempt:
@@ -72,6 +73,21 @@ def test_a_baseline_whose_failure_would_repeat_is_not_tried_again():
 
 def test_a_short_retry_after_is_waited_for():
     assert follows(ended("error", RateLimited("x", retry_after_s=1)), "chat-model") == Next("chat-model", 1)
+
+
+def test_pauses_are_spread_and_never_shorter_than_asked_for():
+    broken, limited = ended("error", ProviderUnavailable("x")), ended("error", RateLimited("x", retry_after_s=1))
+
+    assert follows(broken, "chat-model", dice=0.5) == Next("chat-model", 1.5 * RETRY_PAUSE_S)
+    assert follows(limited, "chat-model", dice=0.5) == Next("chat-model", 1 + 0.5 * RETRY_PAUSE_S)
+    assert follows(broken, dice=0.5) == Next("chat-model", 0.0)
+
+
+def test_who_was_not_asked_is_not_asked_again_and_a_candidate_is_answered_for():
+    open_breaker = ended("error", NotAsked("x", error_class="breaker_open", retry_after_s=3))
+
+    assert follows(open_breaker, "chat-model") is None
+    assert follows(open_breaker) == Next("chat-model", 0.0)
 
 
 def test_each_ending_has_a_state_and_a_code():

@@ -132,7 +132,9 @@ def test_an_open_rollout_goes_before_a_closed_one_of_the_same_baseline():
 def test_each_routing_is_one_line_to_grep(caplog):
     steer(forced=True)
     with caplog.at_level(logging.INFO, logger="rollout.routing"):
-        services.log_route(route(requested_model="chat-model", unit=UNIT), unit=UNIT, call_id="c-1")
+        services.log_route(
+            route(requested_model="chat-model", unit=UNIT), served_model="gemini-flash-lite", unit=UNIT, call_id="c-1"
+        )
 
     (record,) = caplog.records
     assert record.getMessage() == "Model routing: chat-model → gemini-flash-lite"

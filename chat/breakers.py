@@ -1,0 +1,240 @@
+"""The upstreams' breakers, one a model key, shared by all processes through Redis.
+
+Each process looks at a copy that is a second old at most, so that an answer costs no round trip while all is well: what
+was answered is counted here and told with the next look, what failed is told at once. ``refresh`` and ``tell`` talk to
+Redis and, where a breaker changed, write its row; ``admit`` does neither and may run inside a transaction. Without
+Redis every breaker is closed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import DatabaseError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from chat import breaker as machine
+from chat.breaker import Breaker, Rules, Verdict
+from chat.models import BreakerChange
+from chat.threads import in_db
+
+logger = logging.getLogger(__name__)
+
+FRESH_S = 1.0
+# A Redis that hangs costs one request this long, and then nobody for a while.
+TIMEOUT_S = 0.25
+LEAVE_ALONE_S = 5.0
+COMPLAIN_EVERY_S = 60.0
+# A process whose turn it is to try an upstream out has this long to find an attempt for it.
+CLAIM_S = 5.0
+# A breaker that nobody has asked for a day may be forgotten.
+KEEP_S = 86_400
+
+_WHY = {
+    ("closed", "open"): BreakerChange.Why.FAILURES,
+    ("open", "half_open"): BreakerChange.Why.COOLED_DOWN,
+    ("half_open", "open"): BreakerChange.Why.PROBE_FAILED,
+    ("half_open", "closed"): BreakerChange.Why.PROBE_ANSWERED,
+}
+
+Step = Callable[[Breaker, float], Breaker]
+
+
+@dataclass(kw_only=True)
+class _Copy:
+    """What this process knows of one upstream. ``probe`` is its turn to try it out, until somebody takes it."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    answered: int = 0
+    failed: int = 0
+    is_asked_for: bool = False
+    probe: str = ""
+
+
+class Breakers:
+    """One process's view. ``clock`` gives seconds since 1970, the same for all processes."""
+
+    def __init__(self, redis: Callable[[], Redis], clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._copies: dict[str, _Copy] = {}
+        self._lock = Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, with every breaker closed until the next look."""
+        self._copies.clear()
+        self._looked_at = self._away_until = self._complained_at = float("-inf")
+
+    async def refresh(self) -> None:
+        """Look at every breaker again where the copies are too old, or one of them waits for a probe."""
+        now = self._clock()
+        wanted = any(copy.is_asked_for and copy.breaker.wants_probe(now) for copy in list(self._copies.values()))
+        if now - self._looked_at >= FRESH_S or wanted:
+            self._looked_at = now
+            await in_db(self._look)
+
+    def admit(self, key: str) -> str | None:
+        """Whether an attempt may go: ``None`` where not, else the name of the probe that it is, "" where it is none."""
+        copy = self._copy(key)
+        if copy.breaker.state == "closed":
+            return ""
+        with self._lock:
+            probe, copy.probe = copy.probe, ""
+            copy.is_asked_for = not probe
+        return probe if probe and not copy.breaker.wants_probe(self._clock()) else None
+
+    def wait_s(self, key: str) -> float:
+        """How long the next attempt should wait."""
+        return self._copy(key).breaker.wait_s(self._clock())
+
+    async def begin_probe(self, key: str, probe: str) -> None:
+        """The attempt that is a probe is made now."""
+        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, rules(), probe=probe, now=now))
+
+    async def note(self, key: str, verdict: Verdict, probe: str) -> None:
+        """What an attempt said of its upstream."""
+        copy = self._copy(key)
+        if probe:
+            await in_db(
+                self._change,
+                key,
+                lambda found, now: machine.end_probe(found, rules(), probe=probe, verdict=verdict, now=now),
+            )
+        elif copy.breaker.state == "closed" and verdict != "nothing":
+            with self._lock:
+                copy.answered += verdict == "answered"
+                copy.failed += verdict == "failed"
+            if verdict == "failed":
+                await in_db(self._tell, key)
+
+    def standing(self, keys: Iterable[str]) -> dict[str, Breaker]:
+        """All of them as Redis has them, by key; nothing without Redis."""
+        keys = list(keys)
+        stored = self._try(lambda redis: redis.mget([_name(key) for key in keys]))
+        return {} if stored is None else {key: _read(text) for key, text in zip(keys, stored, strict=True)}
+
+    def _look(self) -> None:
+        for key, breaker in self.standing(settings.CHAT_MODELS).items():
+            copy = self._copy(key)
+            copy.breaker = breaker
+            if copy.is_asked_for and breaker.wants_probe(self._clock()):
+                self._claim(key, copy)
+            elif copy.answered and breaker.state == "closed":
+                self._tell(key)
+
+    def _claim(self, key: str, copy: _Copy) -> None:
+        probe = uuid4().hex
+        self._change(key, lambda found, now: machine.begin_probe(found, rules(), probe=probe, now=now))
+        if copy.breaker.probe == probe:
+            copy.probe = probe
+
+    def _tell(self, key: str) -> None:
+        copy = self._copy(key)
+        with self._lock:
+            answered, failed, copy.answered, copy.failed = copy.answered, copy.failed, 0, 0
+        if answered or failed:
+            self._change(
+                key, lambda found, now: machine.record(found, rules(), answered=answered, failed=failed, now=now)
+            )
+
+    def _change(self, key: str, step: Step) -> None:
+        """Take one step from where the breaker stands, and from nowhere else, whoever steps at the same time."""
+        found: list[Breaker] = []
+
+        def turn(pipe: Any) -> None:
+            before = _read(pipe.get(_name(key)))
+            after = step(before, self._clock())
+            found[:] = before, after
+            pipe.multi()
+            if after != before:
+                pipe.set(_name(key), after.to_json(), ex=KEEP_S)
+
+        if self._try(lambda redis: redis.transaction(turn, _name(key))) is None:
+            return
+        before, after = found
+        self._copy(key).breaker = after
+        if after.state != before.state:
+            _keep_history(key, before, after)
+
+    def _try(self, ask: Callable[[Redis], Any]) -> Any:
+        """What Redis says; ``None``, and every breaker closed, where it says nothing."""
+        now = self._clock()
+        if now < self._away_until:
+            return None
+        try:
+            return ask(self._redis())
+        except (RedisError, OSError) as error:
+            self._away_until = now + LEAVE_ALONE_S
+            self._copies.clear()
+            if now - self._complained_at >= COMPLAIN_EVERY_S:
+                self._complained_at = now
+                logger.warning("Breakers stay closed: Redis is away", extra={"error": type(error).__name__})
+            return None
+
+    def _copy(self, key: str) -> _Copy:
+        return self._copies.setdefault(key, _Copy())
+
+
+def rules() -> Rules:
+    """As settings have them."""
+    return Rules(
+        failures=settings.BREAKER_FAILURES,
+        attempts=settings.BREAKER_ATTEMPTS,
+        window_s=settings.BREAKER_WINDOW_S,
+        cool_down_s=settings.BREAKER_COOL_DOWN_S,
+        longest_cool_down_s=settings.BREAKER_LONGEST_COOL_DOWN_S,
+        claim_s=CLAIM_S,
+        probe_s=settings.TOTAL_TIMEOUT_S,
+    )
+
+
+def connect() -> Redis:
+    """A client that gives up soon."""
+    return _client(settings.REDIS_URL)
+
+
+@cache
+def _client(url: str) -> Redis:
+    return Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _name(key: str) -> str:
+    # The number changes with what is kept, so that old and new processes can run side by side.
+    return f"sluice:breaker:1:{key}"
+
+
+def _read(text: bytes | None) -> Breaker:
+    return Breaker() if text is None else Breaker.from_json(text)
+
+
+def _keep_history(key: str, before: Breaker, after: Breaker) -> None:
+    """Whoever made the change writes its row: there is one for each."""
+    failures = after.failures or before.failures
+    logger.warning("Breaker of %s: %s → %s", key, before.state, after.state, extra={"failures": failures})
+    try:
+        BreakerChange.objects.create(
+            upstream=key,
+            state=after.state,
+            why=_WHY[before.state, after.state],
+            failures=failures,
+            changed_at=datetime.fromtimestamp(after.since, UTC),
+            until=datetime.fromtimestamp(after.until, UTC) if after.state == "open" else None,
+        )
+    except DatabaseError:
+        logger.exception("A breaker's change was not written")

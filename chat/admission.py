@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from django.conf import settings
+
 from chat import capacity
 from chat.breakers import Breakers, connect
 from rollout.services import Route
 
-breakers = Breakers(connect)
+breakers = Breakers(connect(settings.REDIS_URL))
 
 
 class Unavailable(Exception):

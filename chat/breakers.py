@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -64,7 +63,7 @@ class _Copy:
 class Breakers:
     """One process's view. ``clock`` gives seconds since 1970, the same for all processes."""
 
-    def __init__(self, redis: Callable[[], Redis], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._clock = clock
         self._copies: dict[str, _Copy] = {}
@@ -173,7 +172,7 @@ class Breakers:
         if now < self._away_until:
             return None
         try:
-            return ask(self._redis())
+            return ask(self._redis)
         except (RedisError, OSError) as error:
             self._away_until = now + LEAVE_ALONE_S
             self._copies.clear()
@@ -199,19 +198,10 @@ def rules() -> Rules:
     )
 
 
-def connect() -> Redis:
+def connect(url: str) -> Redis:
     """A client that gives up soon."""
-    return _client(settings.REDIS_URL)
-
-
-@cache
-def _client(url: str) -> Redis:
-    return Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
+    retry = Retry(NoBackoff(), 0)
+    return Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=retry)
 
 
 def _name(key: str) -> str:

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from redis import Redis
 
-from chat.breakers import COMPLAIN_EVERY_S, FRESH_S, LEAVE_ALONE_S, Breakers
+from chat.breakers import COMPLAIN_EVERY_S, FRESH_S, LEAVE_ALONE_S, Breakers, connect
 from chat.models import BreakerChange
+from tests.services.redis import throwaway_redis
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KEY = "gemini-flash-lite"
@@ -28,16 +29,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def process(redis_server: Redis, settings: Any, clock: Clock) -> Callable[[], Breakers]:
+def process(settings: Any, clock: Clock) -> Callable[[], Breakers]:
     """Makes what another process would have: copies and a connection of its own."""
     settings.BREAKER_FAILURES, settings.BREAKER_ATTEMPTS = 3, 6
-    socket = redis_server.connection_pool.connection_kwargs["path"]
-
-    def make() -> Breakers:
-        client = Redis(unix_socket_path=socket)
-        return Breakers(lambda: client, clock)
-
-    return make
+    return lambda: Breakers(connect(settings.REDIS_URL), clock)
 
 
 def do(*steps: Coroutine[Any, Any, Any]) -> None:
@@ -150,35 +145,45 @@ def test_a_process_that_dies_with_the_probe_holds_nobody_up_for_ever(process, cl
     assert two.admit(KEY) not in (None, "", probe)
 
 
-def test_without_redis_everybody_passes_and_it_is_said_once_a_minute(process, clock, caplog, tmp_path):
-    tries = []
-    nowhere = Redis(unix_socket_path=str(tmp_path / "nobody.sock"))
-
-    def connect() -> Redis:
-        tries.append(clock.now)
-        return nowhere
-
-    alone = Breakers(connect, clock)
+def test_without_redis_everybody_passes_and_it_is_said_once_a_minute(clock, caplog, tmp_path):
+    alone = Breakers(connect(f"unix://{tmp_path}/nobody.sock"), clock)
     with caplog.at_level(logging.WARNING, logger="chat.breakers"):
         for _ in range(4):
-            do(*(alone.note(KEY, "failed", "") for _ in range(5)), alone.refresh())
+            do(*(alone.note(KEY, "failed", "") for _ in range(20)), alone.refresh())
             assert alone.admit(KEY) == ""
             clock.now += LEAVE_ALONE_S
-        assert len(tries) == 4
         assert len(caplog.records) == 1
         clock.now += COMPLAIN_EVERY_S
         do(alone.refresh())
     assert len(caplog.records) == 2
 
 
-def test_an_open_breaker_closes_when_redis_goes_away(process, redis_server, clock):
-    server: list[Redis] = [redis_server]
-    one = Breakers(lambda: server[0], clock)
-    do(*(one.note(KEY, "failed", "") for _ in range(3)))
-    assert one.admit(KEY) is None
-
-    server[0] = Redis(unix_socket_path="/nowhere.sock")
+def test_an_open_breaker_closes_while_redis_is_away_and_can_open_when_it_is_back(tmp_path, settings, clock):
+    settings.BREAKER_FAILURES = 3
+    path = tmp_path / "redis.sock"
+    one = Breakers(connect(f"unix://{path}"), clock)
+    with throwaway_redis(path):
+        do(*(one.note(KEY, "failed", "") for _ in range(3)))
+        assert one.admit(KEY) is None
     clock.now += FRESH_S
     do(one.refresh())
+    assert one.admit(KEY) == ""
 
+    with throwaway_redis(path):
+        clock.now += LEAVE_ALONE_S
+        do(*(one.note(KEY, "failed", "") for _ in range(3)))
+        assert one.admit(KEY) is None
+
+
+def test_a_redis_that_hangs_costs_one_request_a_moment_and_the_next_ones_nothing(clock, tmp_path):
+    path = str(tmp_path / "deaf.sock")
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(path)
+        deaf.listen()
+        one = Breakers(connect(f"unix://{path}"), clock)
+        do(*(one.note(KEY, "failed", "") for _ in range(20)), one.refresh())
+        deaf.settimeout(0.1)
+        deaf.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            deaf.accept()
     assert one.admit(KEY) == ""

@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from chat import tokens
 from chat.models import ApiToken, BreakerChange, Conversation, User
 from metrics.read_only import ModelAdmin, ReadOnlyAdmin
+from rollout.rights import may_see
 
 
 @admin.register(User)
@@ -143,3 +144,11 @@ class BreakerChangeAdmin(ReadOnlyAdmin):
     list_display = ("changed_at", "upstream", "state", "why", "failures", "until")
     list_filter = ("state", "why", ("upstream", admin.AllValuesFieldListFilter))
     date_hierarchy = "changed_at"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may see rollouts: an open breaker changes who answers for a candidate."""
+        return super().has_view_permission(request, obj) or may_see(request.user)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """The same."""
+        return self.has_view_permission(request)

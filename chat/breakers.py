@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import Count
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -183,6 +184,12 @@ class Breakers:
 
     def _copy(self, key: str) -> _Copy:
         return self._copies.setdefault(key, _Copy())
+
+
+def changes() -> dict[tuple[str, str], int]:
+    """How often each upstream's breaker has come into each state, by both."""
+    counted = BreakerChange.objects.order_by().values_list("upstream", "state").annotate(n=Count("pk"))
+    return {(upstream, state): n for upstream, state, n in counted}
 
 
 def rules() -> Rules:

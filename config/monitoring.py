@@ -1,6 +1,6 @@
 """``/metrics`` for Prometheus: who may read it, and what it tells.
 
-Knows HTTP, the roll-ups' figures and where rollouts stand. Counts nothing itself.
+Knows HTTP, the roll-ups' figures and where rollouts and breakers stand. Counts nothing itself.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,14 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from chat.admission import breakers
+from chat.breakers import changes
+from chat.models import BreakerChange
 from metrics import prometheus
 from rollout.services import rollouts
 
@@ -29,9 +32,10 @@ class Figures(Collector):
     """What a scrape sees."""
 
     def collect(self) -> Iterator[Metric]:
-        """The totals of all calls, and each rollout as it is set."""
+        """The totals of all calls, each rollout as it is set, and the upstreams' breakers."""
         yield from prometheus.families(now=timezone.now())
         yield from _rollouts()
+        yield from _breakers()
 
 
 @require_safe
@@ -70,3 +74,16 @@ def _rollouts() -> Iterator[Metric]:
         for rollout in found:
             family.add_metric((rollout.name, rollout.candidate), float(value(rollout)))
         yield family
+
+
+def _breakers() -> Iterator[Metric]:
+    """The same from every process; without Redis nobody knows the states."""
+    states = GaugeMetricFamily("sluice_breaker_state", "1 for the state it is in", labels=("upstream", "state"))
+    for upstream, breaker in breakers.standing(settings.CHAT_MODELS).items():
+        for state in BreakerChange.State.values:
+            states.add_metric((upstream, state), float(breaker.state == state))
+    yield states
+    changed = CounterMetricFamily("sluice_breaker_changes", "Changes into a state", labels=("upstream", "state"))
+    for labels, count in changes().items():
+        changed.add_metric(labels, count)
+    yield changed

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 
-from chat.models import ApiToken, Conversation, User
+from chat.models import ApiToken, BreakerChange, Conversation, User
 from tests.chat.factories import ApiTokenFactory, ConversationFactory, MessageFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -173,3 +174,19 @@ def test_a_persons_unit_is_shown_and_never_changed(admin, ada):
 
     kept = User.objects.get(pk=ada.pk)
     assert (kept.unit, kept.is_guest) == (ada.unit, False)
+
+
+# --- breakers ---
+
+
+def test_whoever_may_see_rollouts_sees_how_breakers_stand_and_nobody_changes_it():
+    change = BreakerChange.objects.create(
+        upstream="gemini-flash-lite", state="open", why="failures", failures=10, changed_at=timezone.now()
+    )
+    staff, _user = staff_with("view_rollout")
+
+    assert "too many of the last attempts failed" in html(staff.get("/admin/chat/breakerchange/"))
+    assert "breakerchange" in html(staff.get("/admin/"))
+    assert staff.get("/admin/chat/breakerchange/add/").status_code == 403
+    assert staff.post(f"/admin/chat/breakerchange/{change.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert staff_with("view_user")[0].get("/admin/chat/breakerchange/").status_code == 403

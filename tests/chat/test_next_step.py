@@ -1,11 +1,12 @@
-"""What follows an attempt, and how an answer ends: pure."""
+"""What an attempt is run with, what follows it, and how an answer ends."""
 
+import time
 from typing import Any
 
 import pytest
 
 from chat.attempt import Attempt, Deadlines
-from chat.attempts import RETRY_PAUSE_S, Next, next_step
+from chat.attempts import RETRY_PAUSE_S, Next, new_attempt, next_step
 from chat.generation import ending
 from chat.providers.base import (
     AuthenticationFailed,
@@ -88,6 +89,20 @@ def test_who_was_not_asked_is_not_asked_again_and_a_candidate_is_answered_for():
 
     assert follows(open_breaker, "chat-model") is None
     assert follows(open_breaker) == Next("chat-model", 0.0)
+
+
+def test_a_models_own_deadlines_hold_within_the_answers(settings):
+    entry = settings.CHAT_MODELS["chat-model"]
+    own = {**entry, "first_token_timeout_s": 7.0, "total_timeout_s": 9.0}
+    settings.CHAT_MODELS = {**settings.CHAT_MODELS, "chat-model": own}
+
+    def seconds(model: str, left_s: float) -> tuple[float, float]:
+        deadlines = new_attempt(model, time.monotonic() + left_s).deadlines
+        return deadlines.first_token_s, round(deadlines.total_s)
+
+    assert seconds("chat-model", 100) == (7, 9)
+    assert seconds("chat-model", 5) == (7, 5)
+    assert seconds("gemini-flash-lite", 100) == (settings.FIRST_TOKEN_TIMEOUT_S, 100)
 
 
 def test_each_ending_has_a_state_and_a_code():

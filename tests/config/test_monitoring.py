@@ -1,5 +1,6 @@
 """Who may read /metrics, and what it says of rollouts."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from chat.admission import breakers
 from rollout.changes import change_rollout
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.rollout.factories import ADA, RolloutFactory
@@ -95,6 +97,30 @@ def test_rollouts_say_where_they_stand():
     assert figures()["sluice_rollout_forced", "gemini-flash-lite"] == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_breakers_say_where_they_stand_and_how_often_they_changed(settings):
+    settings.BREAKER_FAILURES = 1
+
+    def figures() -> dict[tuple[str, str, str], float]:
+        return {
+            (sample.name, sample.labels["upstream"], sample.labels["state"]): sample.value
+            for family in text_string_to_metric_families(read().content.decode())
+            for sample in family.samples
+            if family.name.startswith("sluice_breaker_")
+        }
+
+    assert figures()["sluice_breaker_state", "gemini-flash-lite", "closed"] == 1
+    asyncio.run(breakers.note("gemini-flash-lite", "failed", ""))
+
+    found = figures()
+    assert {state: found["sluice_breaker_state", "gemini-flash-lite", state] for state in ("closed", "open")} == {
+        "closed": 0,
+        "open": 1,
+    }
+    assert found["sluice_breaker_state", "chat-model", "closed"] == 1
+    assert found["sluice_breaker_changes_total", "gemini-flash-lite", "open"] == 1
+
+
 def settings_with(**environment: str) -> "subprocess.CompletedProcess[str]":
     """Read the settings in a process of their own, where no .env is near."""
     code = "from unittest import mock; from environs import Env; mock.patch.object(Env, 'read_env').start();"
@@ -107,6 +133,14 @@ def test_addresses_are_read_from_the_environment():
     read = settings_with(METRICS_ALLOWED_ADDRESSES="10.1.0.0/16, fd00::7")
 
     assert read.stdout.split() == ["10.1.0.0/16", "fd00::7/128"], read.stderr
+
+
+def test_a_breaker_that_could_never_open_is_refused():
+    read = settings_with(BREAKER_ATTEMPTS="5", BREAKER_FAILURES="6", BREAKER_LONGEST_COOL_DOWN_S="1")
+
+    assert read.returncode != 0
+    assert "BREAKER_FAILURES" in read.stderr
+    assert "BREAKER_LONGEST_COOL_DOWN_S" in read.stderr
 
 
 def test_a_network_that_is_none_is_reported_with_all_other_bad_values():

@@ -12,6 +12,7 @@ import openai
 import pytest
 from django.conf import settings
 
+from chat import capacity
 from chat.admission import breakers
 from chat.models import BreakerChange, Message
 from gateway.keys import create_key
@@ -93,7 +94,7 @@ def hanging(client: openai.OpenAI, vendor: str) -> Iterator[None]:
         until(lambda: requests_to(vendor) == before + 1)
         misbehave(vendor, ttft_ms=5)
         yield
-    until(lambda: not ModelCall.objects.filter(outcome="running").exists())
+    until(lambda: not capacity.answers.running)
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -5,18 +5,22 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import openai
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from chat import capacity
 from chat.admission import breakers
 from chat.models import BreakerChange, Message
 from gateway.keys import create_key
 from metrics.models import ModelCall
+from metrics.reading import health
+from metrics.rollup import roll_up
 from rollout.changes import Actor, change_rollout
 from tests.chat.factories import UserFactory
 from tests.chat.test_answers import ask, post, read_events, visitor  # noqa: F401
@@ -162,7 +166,22 @@ def test_on_the_page_too_the_baseline_answers_for_a_failing_candidate(visitor): 
     assert Message.objects.get(id=call.answer_id).served_model == "chat-model"
 
 
-def test_refused_requests_and_stops_open_nothing(client):
+def test_requests_that_a_breaker_sent_elsewhere_are_counted_apart_and_decide_nothing(client):
+    share(100)
+    misbehave("gemini", error_rate=1.0)
+    for _ in range(5):
+        complete(client)
+    until(lambda: not ModelCall.objects.filter(outcome="running").exists())
+    now = timezone.now()
+    roll_up(now=now)
+
+    found = health(rollout="gemini-flash-lite", since=now - timedelta(hours=1), until=now)
+
+    assert (found.candidate.sums.requests, found.candidate.sums.outcomes) == (3, {"error": 3})
+    assert found.other == {"breaker_open": 2}
+
+
+def test_bad_requests_open_nothing(client):
     share(100)
     misbehave("gemini", error_rate=1.0, error_status=400)
     for _ in range(4):

@@ -1,7 +1,7 @@
 """The upstreams' breakers, one a model key, shared by all processes through Redis.
 
 Each process looks at a copy that is a second old at most, so that an answer costs no round trip while all is well: what
-was answered is counted here and told with the next look, what failed is told at once. ``refresh`` and ``tell`` talk to
+was answered is counted here and told with the next look, what failed is told at once. ``refresh`` and ``note`` talk to
 Redis and, where a breaker changed, write its row; ``admit`` does neither and may run inside a transaction. Without
 Redis every breaker is closed.
 """
@@ -80,7 +80,8 @@ class Breakers:
         """Look at every breaker again where the copies are too old, or one of them waits for a probe."""
         now = self._clock()
         wanted = any(copy.is_asked_for and copy.breaker.wants_probe(now) for copy in list(self._copies.values()))
-        if now - self._looked_at >= FRESH_S or wanted:
+        # A clock that was set back must not make an old look a fresh one.
+        if wanted or not 0 <= now - self._looked_at < FRESH_S:
             self._looked_at = now
             await in_db(self._look)
 
@@ -134,6 +135,8 @@ class Breakers:
                 self._tell(key)
 
     def _claim(self, key: str, copy: _Copy) -> None:
+        # Once for each time that it was asked for: a process that nobody asks any more leaves the turn to the others.
+        copy.is_asked_for = False
         probe = uuid4().hex
         self._change(key, lambda found, now: machine.begin_probe(found, rules(), probe=probe, now=now))
         if copy.breaker.probe == probe:

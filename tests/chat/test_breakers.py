@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chat.breakers import COMPLAIN_EVERY_S, FRESH_S, LEAVE_ALONE_S, Breakers, connect
+from chat.breakers import CLAIM_S, COMPLAIN_EVERY_S, FRESH_S, LEAVE_ALONE_S, Breakers, connect
 from chat.models import BreakerChange
 from tests.services.redis import throwaway_redis
 
@@ -127,6 +127,23 @@ def test_a_probe_that_fails_opens_it_for_longer(process, clock):
     assert one.wait_s(KEY) == 10
     assert states() == ["open", "half_open", "open"]
     assert BreakerChange.objects.latest("id").why == "probe_failed"
+
+
+def test_a_process_that_nobody_asks_any_more_leaves_the_probe_to_the_others(process, clock):
+    one, two = process(), process()
+    do(*(one.note(KEY, "failed", "") for _ in range(3)), two.refresh())
+    clock.now += 5
+    assert [one.admit(KEY), two.admit(KEY)] == [None, None]
+    do(one.refresh(), two.refresh())
+
+    found = []
+    for _ in range(int(CLAIM_S)):
+        clock.now += 1
+        do(one.refresh(), two.refresh())
+        found.append(two.admit(KEY))
+
+    assert found[:-1] == [None] * 4
+    assert found[-1]
 
 
 def test_a_process_that_dies_with_the_probe_holds_nobody_up_for_ever(process, clock, settings):

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from metrics.models import ModelCall
 from metrics.rollup import roll_up
@@ -11,7 +12,7 @@ from rollout.bucketing import in_candidate
 from rollout.changes import get_rollout
 from rollout.models import AutopilotStep, Rollout
 from rollout.pilot import look_at
-from tests.metrics.factories import ModelCallFactory
+from tests.metrics.factories import many_calls
 from tests.rollout.steps import NAME
 
 QUARTER = timedelta(hours=6)
@@ -31,7 +32,14 @@ class World:
         """Six hours of requests, and a look at their end."""
         rollout = get_rollout(NAME)
         if self.calls:
-            rows = [self._call(rollout, self.now + QUARTER * number / self.calls) for number in range(self.calls)]
+            common = {
+                "reason": "percentage" if rollout.is_on else "disabled",
+                "percent": rollout.percent,
+                "run": rollout.run,
+                "stretch": rollout.stretch,
+            }
+            moments = (self.now + QUARTER * number / self.calls for number in range(self.calls))
+            rows = many_calls(common, (self._facts(rollout, at) for at in moments))
             ModelCall.objects.bulk_create(rows, batch_size=500)
         self.now += QUARTER
         roll_up(now=self.now)
@@ -44,25 +52,20 @@ class World:
         for _ in range(round(4 * days)):
             self.pass_quarter()
 
-    def _call(self, rollout: Rollout, at: datetime) -> ModelCall:
+    def _facts(self, rollout: Rollout, at: datetime) -> dict[str, Any]:
         unit = f"{self.dice.randrange(2000):032x}"
         moved = rollout.is_on and in_candidate(
             rollout=rollout.name, salt=rollout.salt, unit=unit, percent=rollout.percent
         )
         failed = self.dice.random() < (self.failing if moved else 0.01)
         ms = round(140 * (0.5 if moved else 1) * self.dice.lognormvariate(0, 0.3))
-        call: ModelCall = ModelCallFactory.build(
-            candidate=moved,
-            failed=failed,
-            unit=unit,
-            reason="percentage" if rollout.is_on else "disabled",
-            percent=rollout.percent,
-            run=rollout.run,
-            stretch=rollout.stretch,
-            started_at=at,
+        return {
+            "candidate": moved,
+            "failed": failed,
+            "unit": unit,
+            "started_at": at,
             **({} if failed else {"ttft_ms": ms, "latency_ms": 9 * ms}),
-        )
-        return call
+        }
 
 
 def shares(world: World) -> list[Decimal]:

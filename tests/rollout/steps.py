@@ -18,7 +18,7 @@ from metrics.rollup import roll_up
 from rollout.models import Rollout
 from rollout.steering import describe
 from tests.chat.factories import UserFactory
-from tests.metrics.factories import ModelCallFactory
+from tests.metrics.factories import many_calls
 
 NAME = "gemini-flash-lite"
 PATH = "/api/gemini-rollout-status"
@@ -113,21 +113,20 @@ def saved(answer: Any) -> bool:
 def much_traffic(*, now: datetime, calls: int = 8000, slower: float = 0.7, failing: float = 0.01) -> None:
     """Calls of 900 people, half of them in each arm, within the last hours; what is given is the candidate's."""
     dice = random.Random(4)
-    rows: list[ModelCall] = []
-    for number in range(calls):
+
+    def facts(number: int) -> dict[str, Any]:
         person = dice.randrange(900)
         candidate = person % 2 == 0
         failed = dice.random() < (failing if candidate else 0.01)
         ms = round(140 * (slower if candidate else 1) * dice.lognormvariate(0, 0.4))
-        rows.append(
-            ModelCallFactory.build(
-                candidate=candidate,
-                failed=failed,
-                unit=f"{person:032x}",
-                percent=Decimal(50),
-                started_at=now - timedelta(seconds=number + 60),
-                **({} if failed else {"ttft_ms": ms, "latency_ms": 9 * ms}),
-            )
-        )
+        return {
+            "candidate": candidate,
+            "failed": failed,
+            "unit": f"{person:032x}",
+            "started_at": now - timedelta(seconds=number + 60),
+            **({} if failed else {"ttft_ms": ms, "latency_ms": 9 * ms}),
+        }
+
+    rows = many_calls({"percent": Decimal(50)}, map(facts, range(calls)))
     ModelCall.objects.bulk_create(rows, batch_size=500)
     roll_up(now=now)

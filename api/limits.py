@@ -4,13 +4,9 @@ The headers are those of draft-ietf-httpapi-ratelimit-headers-10, section 3. A m
 end twice as many can come in a row.
 """
 
-import logging
 from dataclasses import dataclass
 
-from django.core.cache import cache
-from redis.exceptions import RedisError
-
-logger = logging.getLogger(__name__)
+from api.counting import count
 
 WINDOW_S = 60
 
@@ -41,12 +37,5 @@ class Allowance:
 def take(who: str, *, quota: int, now: float) -> Allowance | None:
     """Count a request of ``who`` at ``now`` (seconds since 1970). ``None`` where Redis can't be asked: all pass."""
     window, into = divmod(int(now), WINDOW_S)
-    key = f"api-limit:{who}:{window}"
-    try:
-        cache.add(key, 0, 2 * WINDOW_S)
-        used = cache.incr(key)
-    except (RedisError, ValueError) as error:
-        # ValueError: Redis, short of memory, has let the key go.
-        logger.warning("Requests are not limited: %s", type(error).__name__)
-        return None
-    return Allowance(quota=quota, used=used, resets_s=WINDOW_S - into)
+    used = count(f"api-limit:{who}:{window}", keep_s=2 * WINDOW_S)
+    return None if used is None else Allowance(quota=quota, used=used, resets_s=WINDOW_S - into)

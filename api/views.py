@@ -27,7 +27,7 @@ def account_of(request: Request) -> Any:
 
 
 class ApiView(APIView):
-    """One path of the API. Subclasses say who ``may`` use it, and how they ``translate`` what their services raise."""
+    """One path of the API. Subclasses say who ``may`` use it (else nobody) and ``translate`` services' errors."""
 
     parser_classes = [StrictJSONParser]
     content_negotiation_class: Any = FormatNegotiation
@@ -36,7 +36,7 @@ class ApiView(APIView):
 
     def may(self, user: Any) -> bool:
         """Whether this account, which is one of its own, may do what it asks for."""
-        raise NotImplementedError
+        return False
 
     def translate(self, error: Exception) -> Exception:
         """What a service raised, as a refusal; anything else as it is."""

@@ -59,8 +59,8 @@ def call_end(attempt: Attempt, *, served_model: str, baseline_model: str, now: d
         ttft_ms=attempt.ttft_ms,
         latency_ms=attempt.latency_ms,
         usage=attempt.usage,
-        cost_usd=_cost(served_model, attempt.usage, now),
-        baseline_cost_usd=_cost(baseline_model, attempt.usage, now),
+        cost_usd=cost_of(served_model, attempt.usage, now),
+        baseline_cost_usd=cost_of(baseline_model, attempt.usage, now),
         upstream_model=attempt.upstream_model,
         finish_reason=attempt.finish_reason,
         error_class=error.error_class if error else "",
@@ -74,7 +74,8 @@ def _provider(key: str) -> str:
     return "" if model is None else model.provider
 
 
-def _cost(key: str, usage: Usage, at: datetime) -> Decimal | None:
+def cost_of(key: str, usage: Usage, at: datetime) -> Decimal | None:
+    """What these tokens cost by a model key, in USD; ``None`` where its price is not known."""
     model = find_model(key)
     if model is None:
         return None

@@ -17,6 +17,7 @@ from django.utils import timezone
 from chat import capacity, services, tracing
 from chat.attempt import Attempt
 from chat.attempts import Next, new_attempt, next_step, run_attempt
+from chat.cancelling import end_tasks, running_after
 from chat.eventlog import EventLog, close_clients
 from chat.log_context import bind, open_log_context
 from chat.models import Message
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 1.0
 ALIVE_EVERY_S = 10.0
-CANCEL_AGAIN_S = 0.5
 # A database that is away for a moment must not cost an answer its end; after these, the sweeper ends it.
 END_RETRIES_S = (0.5, 2.0, 5.0)
 
@@ -49,11 +49,7 @@ def start(job: Job) -> None:
 
 async def drain(grace_s: float) -> None:
     """Give running answers ``grace_s`` seconds, then end them: each keeps its text and gets its last row and event."""
-    if _running:
-        _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+    await end_tasks(await running_after(_running, grace_s))
 
 
 async def shut_down(grace_s: float) -> None:
@@ -61,15 +57,6 @@ async def shut_down(grace_s: float) -> None:
     await drain(grace_s)
     await close_providers()
     await close_clients()
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait for their ends. Again and again: on Python 3.11, ``asyncio.wait_for`` can swallow one."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        _ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 class Answer:
@@ -115,7 +102,7 @@ class Answer:
             logger.exception("An answer failed unexpectedly")
             attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
-            await _cancel(saver, stop)
+            await end_tasks((saver, stop))
             tracing.end_answer(attempt)
             await asyncio.shield(asyncio.create_task(self._end(attempt, keeper)))
 
@@ -132,7 +119,7 @@ class Answer:
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel(task)
+            await end_tasks((task,))
 
     def _next_step(self, attempt: Attempt) -> Next | None:
         job = self._job

@@ -132,19 +132,7 @@ def begin(*, authorization: str, named_unit: str, completion: Completion, now: d
     reservation = limits.reserve(key, completion, (route.assigned_model, route.baseline_model), now=now)
     try:
         answer_id = uuid4()
-        call_id = metrics_services.open_call(
-            call_start(
-                answer_id,
-                route,
-                unit=who.recorded_unit,
-                attempt=1,
-                served_model=admission.served_model,
-                is_demo=False,
-                now=now,
-                surface=SURFACE,
-                application=key.prefix,
-            )
-        )
+        call_id = _open(answer_id, route, who, attempt=1, served_model=admission.served_model, now=now)
     except BaseException:
         limits.settle(reservation, usage=None, cost=None)
         raise
@@ -167,19 +155,7 @@ def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> J
     with transaction.atomic():
         _close(job, attempt, now)
         number = job.attempt + 1
-        call_id = metrics_services.open_call(
-            call_start(
-                job.answer_id,
-                job.route,
-                unit=job.caller.recorded_unit,
-                attempt=number,
-                served_model=served_model,
-                is_demo=False,
-                now=now,
-                surface=SURFACE,
-                application=job.caller.key.prefix,
-            )
-        )
+        call_id = _open(job.answer_id, job.route, job.caller, attempt=number, served_model=served_model, now=now)
     return replace(job, call_id=call_id, attempt=number, served_model=served_model, probe=None)
 
 
@@ -187,6 +163,22 @@ def end(job: Job, attempt: Attempt, now: datetime) -> None:
     """Close the last call and settle what was reserved."""
     cost = _close(job, attempt, now)
     limits.settle(job.reservation, usage=attempt.usage, cost=cost)
+
+
+def _open(answer_id: UUID, route: Route, who: Caller, *, attempt: int, served_model: str, now: datetime) -> UUID:
+    return metrics_services.open_call(
+        call_start(
+            answer_id,
+            route,
+            unit=who.recorded_unit,
+            attempt=attempt,
+            served_model=served_model,
+            is_demo=False,
+            now=now,
+            surface=SURFACE,
+            application=who.key.prefix,
+        )
+    )
 
 
 def _close(job: Job, attempt: Attempt, now: datetime) -> Cost:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from chat import capacity
 from chat.admission import breakers
+from chat.cancelling import end_tasks, running_after
 from chat.log_context import bind, open_log_context
 from chat.providers.registry import catalogue
 from chat.threads import in_db
@@ -35,7 +36,6 @@ PREFIX = "/v1/"
 # Pictures come inside it.
 MAX_BODY_BYTES = 20 << 20
 _FEEDBACK = re.compile(r"/v1/calls/([^/]+)/feedback")
-CANCEL_AGAIN_S = 0.5
 _running: dict[asyncio.Task[None], Answer] = {}
 
 
@@ -56,12 +56,10 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def drain(grace_s: float) -> None:
     """Give running answers ``grace_s`` seconds, then end them: each gets its last row."""
-    if _running:
-        _done, pending = await asyncio.wait(set(_running), timeout=grace_s)
-        for task in pending:
-            _running[task].abandon()
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+    left = await running_after(_running, grace_s)
+    for task in left:
+        _running[task].abandon()
+    await end_tasks(left)
 
 
 async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +121,7 @@ async def _whole(job: Job, created: int, receive: Receive, send: Send) -> None:
         if not task.done():
             raise ClientGone
     finally:
-        await _end(gone, task)
+        await end_tasks((gone, task))
     attempt = answer.attempt
     if attempt.outcome not in ("ok", "refused"):
         raise _about(error_of(attempt), answer.job)
@@ -148,7 +146,7 @@ async def _stream(job: Job, created: int, receive: Receive, send: Send) -> None:
             events = await writer.take()
         await send({"type": "http.response.body", "body": events})
     finally:
-        await _end(gone, task)
+        await end_tasks((gone, task))
 
 
 def _start(answer: Answer) -> "asyncio.Task[None]":
@@ -156,14 +154,6 @@ def _start(answer: Answer) -> "asyncio.Task[None]":
     _running[task] = answer
     task.add_done_callback(lambda done: _running.pop(done, None))
     return task
-
-
-async def _end(gone: "asyncio.Future[None]", task: "asyncio.Task[None]") -> None:
-    """Whoever still runs is not waited for by anybody. Again and again: on Python 3.11 one cancelling can be lost."""
-    gone.cancel()
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -6,12 +6,11 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
-
 from gateway.errors import ApiError
 from gateway.keys import find_key
 from gateway.models import ApiKey
 from gateway.wire import MAX_UNIT
+from rollout import services as rollout_services
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,7 @@ def caller(key: ApiKey, *, named: str, in_body: str) -> Caller:
     owner: Any = key.owner
     if not unit or unit == owner.unit:
         return Caller(key=key, unit=owner.unit, recorded_unit=owner.unit, user=owner)
-    people: Any = get_user_model().objects
-    return Caller(
-        key=key, unit=unit, recorded_unit=recorded(unit), user=people.filter(unit=unit, is_active=True).first()
-    )
+    return Caller(key=key, unit=unit, recorded_unit=recorded(unit), user=rollout_services.account_of(unit))
 
 
 def recorded(unit: str) -> str:

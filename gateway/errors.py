@@ -65,7 +65,7 @@ def error_of(attempt: Attempt) -> ApiError:
     if isinstance(error, Unsupported):
         return ApiError(400, error.detail, code=error.code, param=error.param)
     if isinstance(error, RateLimited):
-        wait = {} if error.retry_after_s is None else {"Retry-After": str(max(1, round(error.retry_after_s)))}
+        wait = {} if error.retry_after_s is None else _retry_after(error.retry_after_s)
         return ApiError(429, "The model is asked too often just now.", code="upstream_rate_limited", headers=wait)
     if attempt.outcome == "timeout":
         return ApiError(504, "The model did not answer in time.", code="upstream_timeout")

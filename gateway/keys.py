@@ -10,6 +10,10 @@ from gateway.models import ApiKey
 # As long as is shown of it, with five characters of its own.
 PREFIX = "sk-sluice-"
 
+# Asked for each request, and always the same: compiling them anew costs five times what the database needs.
+_KEY_SQL = f"SELECT * FROM {ApiKey._meta.db_table} WHERE digest = %s AND revoked_at IS NULL"  # noqa: S608
+_OWNER_SQL = f"SELECT * FROM {User._meta.db_table} WHERE id = %s"  # noqa: S608
+
 
 def create_key(*, name: str, owner: Any, **limits: Any) -> tuple[ApiKey, str]:
     """Make a key for an application. The text returned is the only copy of it; ``limits`` are the model's fields."""
@@ -28,17 +32,12 @@ def new_text() -> str:
 
 def find_key(text: str, *, now: datetime) -> ApiKey | None:
     """The live key behind ``text``, with its owner: not revoked, not expired, of an active account."""
-    # Asked for each request: compiling these queries anew costs five times what the database needs.
     found = ApiKey.objects.raw(_KEY_SQL, [ApiKey.digest_of(text)])
     key = next(iter(found), None)
     if key is None or (key.expires_at is not None and key.expires_at <= now):
         return None
     key.owner = next(iter(User.objects.raw(_OWNER_SQL, [key.owner_id])))
     return key if key.owner.is_active else None
-
-
-_KEY_SQL = f"SELECT * FROM {ApiKey._meta.db_table} WHERE digest = %s AND revoked_at IS NULL"  # noqa: S608
-_OWNER_SQL = f"SELECT * FROM {User._meta.db_table} WHERE id = %s"  # noqa: S608
 
 
 def revoke_key(key: ApiKey, *, now: datetime) -> None:

@@ -4,23 +4,19 @@ Each is reserved before a call, for the most that it may come to, and settled af
 overspend together. Without Redis the minutes' limits let everybody through; the dollars' never do.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from django.core.cache import cache
 from django.db.models import F
-from redis.exceptions import RedisError
 
-from chat.providers.registry import find_model
+from api.counting import count
+from chat.calls import cost_of
 from gateway.errors import ApiError
 from gateway.models import ApiKey, Spending
 from gateway.wire import Completion
-from metrics.pricing import Usage, cost_usd
-
-logger = logging.getLogger(__name__)
+from metrics.pricing import Usage
 
 Cost = Decimal | None
 MINUTE_S = 60
@@ -43,25 +39,27 @@ class Reservation:
 
 
 def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: datetime) -> Reservation:
-    """Put aside what an answer by any of ``models`` may use. Raises ApiError (429), with nothing put aside."""
+    """Put aside what an answer by any of ``models`` may use.
+
+    Raises ApiError (429, or 503 without a price), with nothing put aside; that it asked counts as a request.
+    """
     minute = int(now.timestamp()) // MINUTE_S
     wait = str(MINUTE_S - int(now.timestamp()) % MINUTE_S)
     prompt, answer = most_tokens(completion)
+    # First what may be refused for want of a price: nothing is to be put back then.
+    amount = 0 if key.dollars_per_day is None else _most_cost(models, prompt, answer, now)
     if key.requests_per_minute is not None and not _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute):
         raise _too_much("requests a minute", "rate_limit_exceeded", wait)
-    tokens = 0
-    if key.tokens_per_minute is not None:
-        tokens = prompt + answer
-        if not _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute):
-            raise _too_much("tokens a minute", "rate_limit_exceeded", wait)
+    tokens = 0 if key.tokens_per_minute is None else prompt + answer
+    if tokens and not _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute):
+        raise _too_much("tokens a minute", "rate_limit_exceeded", wait)
     if key.dollars_per_day is None:
         return Reservation(key_id=key.pk, minute=minute, tokens=tokens)
-    day, amount = now.date(), _most_cost(models, prompt, answer, now)
-    limit = int(key.dollars_per_day * _PICO)
+    day, limit = now.date(), int(key.dollars_per_day * _PICO)
     Spending.objects.get_or_create(key=key, day=day)
     mine = Spending.objects.filter(key=key, day=day, spent__lte=limit - amount - F("reserved"))
     if not mine.update(reserved=F("reserved") + amount):
-        _count(f"tokens:{key.pk}:{minute}", -tokens, None)
+        _count(f"tokens:{key.pk}:{minute}", -tokens)
         raise _too_much("dollars a day", "insufficient_quota", None)
     return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount)
 
@@ -70,7 +68,7 @@ def settle(reservation: Reservation, *, usage: Usage | None, cost: Cost) -> None
     """Put in what an answer really used; what is not known counts as reserved, no ``usage`` at all as nothing."""
     if reservation.tokens:
         used = 0 if usage is None else _total(usage, reservation.tokens)
-        _count(f"tokens:{reservation.key_id}:{reservation.minute}", used - reservation.tokens, None)
+        _count(f"tokens:{reservation.key_id}:{reservation.minute}", used - reservation.tokens)
     if reservation.day is not None:
         spent = 0 if usage is None else reservation.amount if cost is None else int(cost * _PICO)
         Spending.objects.filter(key_id=reservation.key_id, day=reservation.day).update(
@@ -90,23 +88,10 @@ def most_tokens(completion: Completion) -> tuple[int, int]:
 def _most_cost(models: Sequence[str], prompt: int, answer: int, now: datetime) -> int:
     """The dearest of the models, in pico-dollars. ApiError where a model's price is not known: no limit would hold."""
     usage = Usage(input_tokens=prompt, output_tokens=answer)
-    costs = [_cost(key, usage, now) for key in dict.fromkeys(models)]
+    costs = [cost_of(key, usage, now) for key in dict.fromkeys(models)]
     if None in costs:
         raise ApiError(503, "This model has no price, and this key has a limit in dollars.", code="price_unknown")
     return max(int(cost * _PICO) for cost in costs if cost is not None)
-
-
-def _cost(key: str, usage: Usage, now: datetime) -> Cost:
-    model = find_model(key)
-    if model is None:
-        return None
-    return cost_usd(
-        usage=usage,
-        upstream_model=model.upstream,
-        price_provider=model.price_provider,
-        at=now,
-        override=model.price,
-    )
 
 
 def _total(usage: Usage, otherwise: int) -> int:
@@ -114,19 +99,14 @@ def _total(usage: Usage, otherwise: int) -> int:
     return sum(known) if known else otherwise
 
 
-def _count(name: str, by: int, limit: int | None) -> bool:
+def _count(name: str, by: int, limit: int | None = None) -> bool:
     """Add to a minute's counter, unless that goes beyond the limit; whether it was added."""
     key = f"gateway:{name}"
-    try:
-        cache.add(key, 0, 2 * MINUTE_S)
-        after = cache.incr(key, by)
-        if limit is not None and after > limit:
-            cache.incr(key, -by)
-            return False
-    except (RedisError, ValueError) as error:
-        # ValueError: Redis, short of memory, has let the counter go.
-        logger.warning("A key's minute is not limited: %s", type(error).__name__)
-    return True
+    after = count(key, by, keep_s=2 * MINUTE_S)
+    if limit is None or after is None or after <= limit:
+        return True
+    count(key, -by, keep_s=2 * MINUTE_S)
+    return False
 
 
 def _too_much(what: str, code: str, wait: str | None) -> ApiError:

@@ -1,0 +1,22 @@
+"""Counters in Redis that all processes share, for limits that may lapse with it. Knows no limit."""
+
+import logging
+
+from django.core.cache import cache
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+
+def count(key: str, by: int = 1, *, keep_s: int) -> int | None:
+    """Add to a counter, which begins at 0 and is kept so many seconds from then. Returns what it is now.
+
+    ``None`` where Redis can't be asked: whoever counts to limit lets all pass then.
+    """
+    try:
+        cache.add(key, 0, keep_s)
+        return int(cache.incr(key, by))
+    except (RedisError, ValueError) as error:
+        # ValueError: Redis, short of memory, has let the counter go.
+        logger.warning("Requests are not limited: %s", type(error).__name__)
+        return None

@@ -1,6 +1,7 @@
 """Who changes rollouts: people, programs and the autopilot."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 from rollout.models import Source
 
@@ -12,6 +13,11 @@ class Actor:
     name: str
     source: str
     user_id: int | None = None
+
+    @classmethod
+    def of_account(cls, user: Any, source: str) -> Self:
+        """The person or program behind an account."""
+        return cls(name=user.get_username(), source=source, user_id=user.pk)
 
     def is_same_as(self, name: str, user_id: int | None) -> bool:
         """Whether it is the same person; by the account where both have one."""

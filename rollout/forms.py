@@ -9,35 +9,13 @@ from django.utils.translation import gettext_lazy as _
 
 from rollout import services, words
 from rollout.changes import ChangeRefused, VersionConflict, changed_since
-from rollout.models import CRITERIA, RampMode, RampState, Rollout
+from rollout.models import CRITERIA, RampMode, Rollout
+from rollout.steering import MANY, PLAIN
 
 # The form's word for waffle's tri-state.
 STATES = {"percentage": None, "forced": True, "off": False}
-PLAIN = (
-    "percent",
-    "priority",
-    "superusers",
-    "staff",
-    "languages",
-    "users",
-    "groups",
-    "latency_target_ms",
-    "min_cost_reduction",
-    "max_error_increase",
-    "min_sample",
-    "latency_measure",
-    "latency_margin",
-    "p95_measure",
-    "p95_margin",
-    "satisfaction_margin",
-    "cost_goal",
-    "watch_only",
-    "signals",
-    "ramp_mode",
-    "second_pair_above",
-    "note",
-    "is_retired",
-)
+# Fields that are written as they are typed: all that can be steered, but what the form says otherwise.
+TYPED = ("percent", *PLAIN, *MANY)
 
 
 class StageFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
@@ -98,7 +76,7 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Rollout
-        fields = ("name", "baseline", "candidate", *PLAIN)
+        fields = ("name", "baseline", "candidate", *TYPED)
         labels = {
             "superusers": _("Superusers test"),
             "staff": _("Staff test"),
@@ -156,15 +134,19 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
     def pauses_ramp(self) -> bool:
         """Whether what is typed steers by hand a ramp that the autopilot runs. A stop needs no second thought."""
         before, state = self.initial, self.cleaned_data.get("state")
-        runs = self.instance.ramp_mode == RampMode.AUTOMATIC and self.instance.ramp_state == RampState.RUNNING
         steered = state == "forced" or self.cleaned_data.get("percent") != before.get("percent")
-        return runs and steered and state != "off" and self.cleaned_data.get("ramp_mode") == RampMode.AUTOMATIC
+        return (
+            self.instance.runs_itself
+            and steered
+            and state != "off"
+            and self.cleaned_data.get("ramp_mode") == RampMode.AUTOMATIC
+        )
 
     def change(self) -> dict[str, Any]:
         """What ``change_rollout`` takes."""
         everyone = STATES[self.cleaned_data["state"]]
         steering = {"enabled": everyone is not False, "forced": everyone is True}
-        return steering | {field: self.cleaned_data[field] for field in PLAIN}
+        return steering | {field: self.cleaned_data[field] for field in TYPED}
 
     def _field_of(self, refused: ChangeRefused) -> str | None:
         field = "state" if refused.field in ("enabled", "forced") else refused.field

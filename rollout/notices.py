@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from rollout import words
 from rollout.deliveries import Target, post
-from rollout.models import NoticeTarget, RampMode, Rollout
+from rollout.models import NoticeTarget, RampMode, Rollout, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def notify_decision(
     with translation.override(settings.LANGUAGE_CODE):
         subject = _("%(rollout)s: the decision is now %(verdict)s") % {
             "rollout": rollout.name,
-            "verdict": words.verdict(figures["verdict"]),
+            "verdict": Verdict(figures["verdict"]).label,
         }
     facts = {
         "before": before or None,

@@ -17,7 +17,7 @@ from django.utils import formats, timezone
 from metrics import reading
 from metrics.reading import StretchSums
 from rollout import services, words
-from rollout.autopilot import Action, Answer, Facts, next_step
+from rollout.autopilot import Action, Answer, Code, Facts, next_step
 from rollout.changes import AUTOPILOT, ChangeRefused, act, get_rollout
 from rollout.decisions import Decision
 from rollout.evaluation import evaluate, figures_of
@@ -63,7 +63,7 @@ def look_at(name: str, *, now: datetime) -> AutopilotStep | None:
         answer = next_step(facts)
         why = _why(facts, answer)
         done = rollout.ramp_mode == RampMode.AUTOMATIC and _take(rollout, decision, answer, why, now)
-        return _keep(rollout, answer, why, decision, done=done, now=now)
+        return _keep(rollout, answer, why, figures_of(decision), done=done, now=now)
     except Exception:
         logger.exception("The autopilot failed; nothing was changed", extra={"rollout": name})
         _keep_failure(name, now)
@@ -160,88 +160,55 @@ def _why(facts: Facts, answer: Answer) -> str:
 
 
 def _keep(
-    rollout: Rollout, answer: Answer, why: str, decision: Decision, *, done: bool, now: datetime
+    rollout: Rollout, answer: Answer, why: str, figures: Mapping[str, Any], *, done: bool, now: datetime
 ) -> AutopilotStep:
+    """A new row where the answer is another one, of which people may be told; else the last one confirmed."""
+    said = {
+        "action": answer.action,
+        "code": answer.code,
+        "waiting_for": answer.waiting_for,
+        "is_done": done,
+        "mode": rollout.ramp_mode,
+        "percent": rollout.percent,
+        "run": rollout.run,
+    }
+    renewed = {"reason": why, "last_at": now, "next_check_at": now + timedelta(seconds=settings.AUTOPILOT_SECONDS)}
+    last = newest_step(rollout.name)
+    if last is not None and all(getattr(last, field) == value for field, value in said.items()):
+        for field, value in renewed.items():
+            setattr(last, field, value)
+        last.save(update_fields=list(renewed))
+        return last
     event = None if done else _event_of(answer, rollout.ramp_mode)
-    return _store(
-        rollout,
-        same={
-            "action": answer.action,
-            "code": answer.code,
-            "waiting_for": answer.waiting_for,
-            "is_done": done,
-            "mode": rollout.ramp_mode,
-            "percent": rollout.percent,
-            "run": rollout.run,
-        },
-        renewed={"reason": why},
-        event=event,
-        figures=figures_of(decision),
-        now=now,
-    )
+    with transaction.atomic():
+        step = AutopilotStep.objects.create(rollout=rollout.name, first_at=now, **said, **renewed)
+        if event is not None:
+            notify_step(
+                rollout,
+                event,
+                key=f"step:{step.pk}",
+                action=answer.action,
+                code=answer.code,
+                reason=why,
+                figures=figures,
+                now=now,
+            )
+    return step
+
+
+def _keep_failure(name: str, now: datetime) -> None:
+    try:
+        failed = Answer(action="none", code="failed", waiting_for="repair")
+        _keep(get_rollout(name), failed, words.step("failed"), {}, done=False, now=now)
+    except (DatabaseError, ChangeRefused):
+        # Then nothing can be kept; that the last look is old is shown.
+        logger.exception("The autopilot's failure could not be kept", extra={"rollout": name})
 
 
 def _event_of(answer: Answer, mode: str) -> Event | None:
     """What people are told of an answer that was not acted on."""
     if answer.action == "hold":
         return "held"
-    if answer.code == "approval":
-        return "approval"
-    return "proposed" if answer.action in VERBS and mode == RampMode.ASSISTED else None
-
-
-def _keep_failure(name: str, now: datetime) -> None:
-    try:
-        rollout = Rollout.objects.get(name=name)
-        _store(
-            rollout,
-            same={
-                "action": "none",
-                "code": "failed",
-                "waiting_for": "repair",
-                "is_done": False,
-                "mode": rollout.ramp_mode,
-                "percent": rollout.percent,
-                "run": rollout.run,
-            },
-            renewed={"reason": words.step("failed")},
-            event="autopilot_failed",
-            figures={},
-            now=now,
-        )
-    except (DatabaseError, Rollout.DoesNotExist):
-        # Then nothing can be kept; that the last look is old is shown.
-        logger.exception("The autopilot's failure could not be kept", extra={"rollout": name})
-
-
-def _store(
-    rollout: Rollout,
-    *,
-    same: Mapping[str, Any],
-    renewed: Mapping[str, Any],
-    event: Event | None,
-    figures: Mapping[str, Any],
-    now: datetime,
-) -> AutopilotStep:
-    """A new row where the answer is another one, of which people are told by ``event``; else the last one confirmed."""
-    checks = {"last_at": now, "next_check_at": now + timedelta(seconds=settings.AUTOPILOT_SECONDS)}
-    last = newest_step(rollout.name)
-    if last is None or any(getattr(last, field) != value for field, value in same.items()):
-        with transaction.atomic():
-            step = AutopilotStep.objects.create(rollout=rollout.name, first_at=now, **same, **renewed, **checks)
-            if event is not None:
-                notify_step(
-                    rollout,
-                    event,
-                    key=f"step:{step.pk}",
-                    action=step.action,
-                    code=step.code,
-                    reason=step.reason,
-                    figures=figures,
-                    now=now,
-                )
-        return step
-    for field, value in {**renewed, **checks}.items():
-        setattr(last, field, value)
-    last.save(update_fields=[*renewed, *checks])
-    return last
+    told: Mapping[Code, Event] = {"approval": "approval", "failed": "autopilot_failed"}
+    proposed = answer.action in VERBS and mode == RampMode.ASSISTED
+    return told.get(answer.code, "proposed" if proposed else None)

@@ -5,24 +5,11 @@ from typing import get_args
 
 from rest_framework import serializers
 
+from rollout.api.documents import RampStageSerializer
 from rollout.autopilot import Action
-from rollout.models import AutopilotStep, RampMode, RampState, Stage
+from rollout.models import AutopilotStep, RampMode, RampState
 from rollout.ramp import VERBS
 from rollout.schedule import Schedule
-
-
-class StageSerializer(serializers.ModelSerializer[Stage]):
-    """One stage, and what must have come before the next."""
-
-    percent = serializers.FloatField()
-    minDays = serializers.IntegerField(source="min_days")
-    minSample = serializers.IntegerField(source="min_sample")
-    minPeople = serializers.IntegerField(source="min_people")
-    needsApproval = serializers.BooleanField(source="needs_approval")
-
-    class Meta:
-        model = Stage
-        fields = ("percent", "minDays", "minSample", "minPeople", "needsApproval")
 
 
 class StepSerializer(serializers.ModelSerializer[AutopilotStep]):
@@ -54,4 +41,4 @@ class ScheduleSerializer(serializers.Serializer[Schedule]):
     isStale = serializers.BooleanField(source="is_stale", help_text="The autopilot has not looked lately.")
     verbs = serializers.ListField(child=serializers.ChoiceField(choices=list(VERBS)))
     proposed = serializers.ChoiceField(choices=list(VERBS), allow_null=True)
-    stages = StageSerializer(many=True)
+    stages = RampStageSerializer(many=True)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from metrics import reading
 from metrics.slices import Grain, ceil
 from rollout import evaluation
-from rollout.changes import get_rollout
+from rollout.changes import ChangeRefused, get_rollout
 from rollout.defaults import create_default_rollout
 from rollout.models import Rollout, RolloutChange, Stage
 from rollout.report_series import series_of
@@ -40,6 +40,7 @@ __all__ = [
     "account_of",
     "ensure_default_rollout",
     "explain",
+    "find_change",
     "find_unit",
     "history",
     "log_route",
@@ -100,6 +101,15 @@ def rollouts() -> Sequence[Rollout]:
 def history(name: str, *, limit: int = 20) -> Sequence[RolloutChange]:
     """The newest changes of a rollout, newest first."""
     return list(RolloutChange.objects.filter(rollout=name)[:limit])
+
+
+def find_change(name: str, number: str) -> RolloutChange:
+    """A line of a rollout's history by its number, as a person gave it. Raises ChangeRefused: not_found."""
+    known = number.isascii() and number.isdigit() and len(number) < 10
+    line = RolloutChange.objects.filter(rollout=name, pk=int(number)).first() if known else None
+    if line is None:
+        raise ChangeRefused(_("There is no such change."), code="not_found")
+    return line
 
 
 def standing_since(rollout: Rollout) -> datetime:

@@ -42,8 +42,8 @@ PLAIN = (
     "ramp_mode",
     "second_pair_above",
 )
-_MANY = ("users", "groups")
-FIELDS = ("enabled", "forced", "percent", *PLAIN, *_MANY, "stages", "rerandomise")
+MANY = ("users", "groups")
+FIELDS = ("enabled", "forced", "percent", *PLAIN, *MANY, "stages", "rerandomise")
 # What a verb of the ramp and an undone change may set besides.
 _INNER = ("ramp_state", "approved_percent", "salt")
 STAGE_FIELDS = ("percent", "min_days", "min_sample", "min_people", "needs_approval")
@@ -151,7 +151,7 @@ def apply(rollout: Rollout, changes: Mapping[str, Any]) -> None:
     _validate(rollout)
     rollout.version += 1
     _save(rollout)
-    for field in _MANY:
+    for field in MANY:
         if field in changes:
             getattr(rollout, field).set(changes[field])
     if "stages" in changes:

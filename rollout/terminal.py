@@ -5,8 +5,9 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from rollout import services
 from rollout.changes import RESET, Actor, ChangeRefused, act, change_rollout, get_rollout, parse_percent, revert
-from rollout.models import RampMode, RampState, Rollout, RolloutChange
+from rollout.models import Rollout
 from rollout.ramp import VERBS, Verb
 from rollout.schedule import schedule
 
@@ -41,8 +42,7 @@ def steer(name: str, word: str, *, operand: str | None, why: str, confirmed: boo
 
 def _change(rollout: Rollout, word: str, operand: str | None, *, why: str, confirmed: bool, actor: Actor) -> Rollout:
     changes = {"percent": parse_percent(operand)} if word == "set-traffic" else CHANGES[word]
-    runs_itself = rollout.ramp_mode == RampMode.AUTOMATIC and rollout.ramp_state == RampState.RUNNING
-    if runs_itself and word not in ("enable", "disable") and not confirmed:
+    if rollout.runs_itself and word not in ("enable", "disable") and not confirmed:
         raise ChangeRefused(_("The ramp runs by itself; this pauses it. Say --yes if that is meant."), code="confirm")
     return change_rollout(rollout.name, changes, actor=actor, why=why)
 
@@ -59,7 +59,4 @@ def _take(rollout: Rollout, word: str, *, why: str, actor: Actor) -> Rollout:
 
 
 def _undo(rollout: Rollout, operand: str, *, why: str, actor: Actor) -> Rollout:
-    number = int(operand) if operand.isascii() and operand.isdigit() and len(operand) < 10 else 0
-    if not RolloutChange.objects.filter(pk=number, rollout=rollout.name).exists():
-        raise ChangeRefused(_("There is no such change. See: rollout history"), code="not_found")
-    return revert(number, actor=actor, why=why)
+    return revert(services.find_change(rollout.name, operand).pk, actor=actor, why=why)

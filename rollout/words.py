@@ -263,16 +263,6 @@ def step(code: str, *, here: str = "", following: str = "", have: int = 0, need:
     }
 
 
-def verdict(code: str) -> str:
-    """A decision as a label."""
-    return {
-        "GO": _("Go"),
-        "HOLD": _("Hold"),
-        "ROLLBACK": _("Roll back"),
-        "NOT_ENOUGH_DATA": _("Not enough data"),
-    }[code]
-
-
 def notice(event: str) -> str:
     """A notice's subject, with places for ``rollout`` and ``percent``; ``event`` is ``rollout.notices``'s."""
     return {

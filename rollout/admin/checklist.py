@@ -66,7 +66,7 @@ class ChecklistPages(ModelAdmin):
 
     def _keep(self, request: HttpRequest, rollout: Rollout, stage: Stage, rows: list[AnswerForm]) -> HttpResponse:
         said = {row.question.code: (row.cleaned_data["is_ticked"], row.cleaned_data["comment"]) for row in rows}
-        actor = Actor(name=request.user.get_username(), source=Source.ADMIN, user_id=request.user.pk)
+        actor = Actor.of_account(request.user, Source.ADMIN)
         n = answer_checklist(rollout, stage, said, actor=actor, now=timezone.now())
         told = ngettext("%(n)d answer was kept.", "%(n)d answers were kept.", n) % {"n": n}
         messages.success(request, told) if n else messages.info(request, _("There was nothing new to keep."))

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from metrics.read_only import ModelAdmin
 from rollout import pilot, rights, services, words
 from rollout.changes import Actor, ChangeRefused, ChangeWaits, act, decide_proposal, revert
-from rollout.models import Proposal, Rollout, RolloutChange, Source
+from rollout.models import Proposal, Rollout, Source
 from rollout.ramp import VERBS
 from rollout.schedule import Schedule, schedule
 
@@ -59,7 +59,7 @@ class RampPages(ModelAdmin):
             act(
                 rollout.name,
                 verb,
-                actor=_actor(request),
+                actor=Actor.of_account(request.user, Source.ADMIN),
                 why=why,
                 # A stop is never refused because somebody else was at it too.
                 expected_version=None if verb == "roll_back" else int(version),
@@ -77,11 +77,16 @@ class RampPages(ModelAdmin):
         """Go back to before a line of this rollout's history."""
         if not rights.may_change(request.user):
             raise PermissionDenied
-        line = RolloutChange.objects.filter(rollout=rollout.name, pk=_number(request.POST["undo"])).first()
-        if line is None:
-            raise Http404(_("There is no such change."))
         try:
-            revert(line.pk, actor=_actor(request), why=_("Back to before %(at)s") % {"at": _moment(line.changed_at)})
+            line = services.find_change(rollout.name, request.POST["undo"])
+        except ChangeRefused as refused:
+            raise Http404(refused.message) from None
+        try:
+            revert(
+                line.pk,
+                actor=Actor.of_account(request.user, Source.ADMIN),
+                why=_("Back to before %(at)s") % {"at": _moment(line.changed_at)},
+            )
         except ChangeWaits as waits:
             messages.warning(request, waits.message)
         except ChangeRefused as refused:
@@ -95,11 +100,11 @@ class RampPages(ModelAdmin):
         proposal = Proposal.objects.filter(rollout=rollout.name, pk=_number(request.POST["proposal"])).first()
         if proposal is None:
             raise Http404(_("There is no such proposal."))
-        is_mine = _actor(request).is_same_as(proposal.actor, proposal.user_id)
+        is_mine = Actor.of_account(request.user, Source.ADMIN).is_same_as(proposal.actor, proposal.user_id)
         if not (rights.may_approve(request.user) or (is_mine and not accept)):
             raise PermissionDenied
         try:
-            decide_proposal(proposal.pk, accept=accept, actor=_actor(request))
+            decide_proposal(proposal.pk, accept=accept, actor=Actor.of_account(request.user, Source.ADMIN))
         except ChangeRefused as refused:
             return self._show_ramp(request, rollout, error=refused.message, status=409)
         messages.success(request, _("The change is made.") if accept else _("The proposal is refused."))
@@ -123,7 +128,7 @@ class RampPages(ModelAdmin):
             "buttons": _buttons(request, found),
             "proposals": [(each, words.change_in_words(each.changes)) for each in found.proposals],
             "may_approve": rights.may_approve(request.user),
-            "me": _actor(request).name,
+            "me": Actor.of_account(request.user, Source.ADMIN).name,
             "steps": pilot.steps(rollout.name),
             "history": [(line, words.change_in_words(line.changes)) for line in services.history(rollout.name)],
             "has_change_permission": self.has_change_permission(request, rollout),
@@ -136,10 +141,6 @@ def _buttons(request: HttpRequest, found: Schedule) -> list[tuple[str, str, bool
     return [
         (verb, words.verb(verb), verb == found.proposed) for verb in found.verbs if rights.may_take(request.user, verb)
     ]
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(name=request.user.get_username(), source=Source.ADMIN, user_id=request.user.pk)
 
 
 def _moment(at: datetime) -> str:

@@ -20,15 +20,11 @@ from rollout.admin.dashboard import DashboardPages
 from rollout.admin.ramp import RampPages
 from rollout.changes import RESET, Actor, ChangeRefused, ChangeWaits, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
-from rollout.models import RampMode, RampState, Rollout, Source, Stage, Verdict
+from rollout.models import Rollout, Source, Stage, Verdict
 from rollout.serializers import StatusSerializer
 from rollout.steering import STAGE_FIELDS
 
 _NEW_RAMP = _("A new rollout gets the usual ramp (5, 15, 35, 100 %) unless stages are given below.")
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(name=request.user.get_username(), source=Source.ADMIN, user_id=request.user.pk)
 
 
 class StageInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -104,7 +100,9 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
         done = []
         for rollout in queryset.order_by("name"):
             try:
-                changed = change_rollout(rollout.name, changes, actor=_actor(request), why=why)
+                changed = change_rollout(
+                    rollout.name, changes, actor=Actor.of_account(request.user, Source.ADMIN), why=why
+                )
             except ChangeRefused as refused:
                 self.message_user(request, f"“{rollout.name}”: {refused.message}", messages.ERROR)
                 continue
@@ -150,7 +148,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
         may_change = obj is None or self.has_change_permission(request, obj)
         steering: tuple[str, ...] = ("state", "percent", "priority")
         if may_change:
-            runs_itself = obj is not None and (obj.ramp_mode, obj.ramp_state) == (RampMode.AUTOMATIC, RampState.RUNNING)
+            runs_itself = obj is not None and obj.runs_itself
             steering += (*(["pause_ramp"] if runs_itself else []), "why", "expected_version")
         return (
             (None, {"fields": ("name", "baseline", "candidate")}),
@@ -214,7 +212,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
             changes["stages"] = [
                 {field: stage[field] for field in fields} for stage in sorted(stages, key=lambda row: row["percent"])
             ]
-        made = {"actor": _actor(request), "why": form.cleaned_data["why"]}
+        made = {"actor": Actor.of_account(request.user, Source.ADMIN), "why": form.cleaned_data["why"]}
         if change:
             version = form.cleaned_data["expected_version"]
             try:

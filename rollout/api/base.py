@@ -78,8 +78,7 @@ class RolloutView(ApiView):
 
 def actor_of(request: Request) -> Actor:
     """The account that asks, for the history."""
-    user: Any = request.user
-    return Actor(name=user.get_username(), source=Source.API, user_id=user.pk)
+    return Actor.of_account(request.user, Source.API)
 
 
 def expected_version(request: Request, name: str) -> int | None:

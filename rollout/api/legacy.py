@@ -101,9 +101,8 @@ class StatusView(APIView):
             data=request.data, context={"baseline": current.baseline, "candidate": current.candidate}
         )
         wanted.is_valid(raise_exception=True)
-        user: Any = request.user
         now = timezone.now()
-        actor = Actor(name=user.get_username(), source=Source.API, user_id=user.pk)
+        actor = Actor.of_account(request.user, Source.API)
         changed = change_rollout(current.name, wanted.validated_data, actor=actor, now=now)
         answer = {"success": True, "newConfig": changed, "updatedBy": actor.name, "timestamp": now}
         return Response(ChangedSerializer(answer).data)

@@ -251,6 +251,11 @@ class Rollout(AbstractUserFlag):
         return self.everyone is not False
 
     @property
+    def runs_itself(self) -> bool:
+        """Whether the autopilot takes the ramp on now: steering by hand pauses it."""
+        return (self.ramp_mode, self.ramp_state) == (RampMode.AUTOMATIC, RampState.RUNNING)
+
+    @property
     def force_model(self) -> str | None:
         """The candidate's key while everyone gets it."""
         return self.candidate if self.everyone is True else None

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from rollout import words
+from rollout import ramp_words, words
 from rollout.deliveries import Target, post
 from rollout.models import NoticeTarget, RampMode, Rollout, Verdict
 
@@ -123,7 +123,7 @@ def notify_step(
     if rollout.ramp_mode == RampMode.MANUAL and event != "autopilot_failed":
         return 0
     with translation.override(settings.LANGUAGE_CODE):
-        subject = words.notice(event) % {"rollout": rollout.name, "percent": words.percentage(rollout.percent)}
+        subject = ramp_words.notice(event) % {"rollout": rollout.name, "percent": words.percentage(rollout.percent)}
     facts = {
         "action": action,
         "code": code,

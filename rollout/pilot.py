@@ -16,7 +16,7 @@ from django.utils import formats, timezone
 
 from metrics import reading
 from metrics.reading import StretchSums
-from rollout import services, words
+from rollout import ramp_words, services, words
 from rollout.autopilot import Action, Answer, Code, Facts, next_step
 from rollout.changes import AUTOPILOT, ChangeRefused, act, get_rollout
 from rollout.decisions import Decision
@@ -147,7 +147,7 @@ def _why(facts: Facts, answer: Answer) -> str:
     )
     have, need = few.get(answer.code, (0, 0))
     earliest = facts.since + (0 if here is None else here.min_days) * facts.day
-    said = words.step(
+    said = ramp_words.step(
         answer.code,
         here=words.percentage(ramp.percent),
         following="" if following is None else words.percentage(following.percent),
@@ -199,7 +199,7 @@ def _keep(
 def _keep_failure(name: str, now: datetime) -> None:
     try:
         failed = Answer(action="none", code="failed", waiting_for="repair")
-        _keep(get_rollout(name), failed, words.step("failed"), {}, done=False, now=now)
+        _keep(get_rollout(name), failed, ramp_words.step("failed"), {}, done=False, now=now)
     except (DatabaseError, ChangeRefused):
         # Then nothing can be kept; that the last look is old is shown.
         logger.exception("The autopilot's failure could not be kept", extra={"rollout": name})

@@ -9,7 +9,7 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from rollout import words
+from rollout import ramp_words, words
 from rollout.models import RolloutChange
 from rollout.schedule import Schedule
 from rollout.text import columns, page
@@ -62,7 +62,7 @@ def _since(found: Schedule) -> str:
 
 def _next(found: Schedule, style: Any) -> list[str]:
     state = _("The ramp is %(state)s. %(mode)s.") % {
-        "state": words.ramp_state(found.ramp.state),
+        "state": ramp_words.ramp_state(found.ramp.state),
         "mode": found.rollout.get_ramp_mode_display(),
     }
     said = [state]

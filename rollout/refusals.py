@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from rollout import words
+from rollout import ramp_words, words
 
 
 class ChangeRefused(ValueError):
@@ -36,7 +36,7 @@ class VerbRefused(ChangeRefused):
     """The verb does not fit. ``why`` is ``rollout.ramp``'s code, ``state`` the state in which the rollout is."""
 
     def __init__(self, *, why: str, verb: str, state: str) -> None:
-        super().__init__(words.verb_refused(why=why, verb=verb, state=state), code=why)
+        super().__init__(ramp_words.verb_refused(why=why, verb=verb, state=state), code=why)
         self.why = why
         self.state = state
 

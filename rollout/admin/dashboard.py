@@ -15,7 +15,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from metrics.read_only import ModelAdmin
-from rollout import services, tables, text, words
+from rollout import ramp_words, services, tables, text, words
 from rollout.dashboard import DEFAULT_RANGE, RANGES, Range, dashboard, fingerprint
 from rollout.forms import ExplainForm
 from rollout.glossary import glossary
@@ -87,7 +87,7 @@ class DashboardPages(ModelAdmin):
             "status": document,
             "stage": shown.current.stage or shown.current.next_stage,
             "state": words.state(rollout.everyone),
-            "ramp_state": words.ramp_state(rollout.ramp_state),
+            "ramp_state": ramp_words.ramp_state(rollout.ramp_state),
             "percent": words.percentage(rollout.percent),
             "verdict": Verdict(document["decision"]).label,
             "arm_rows": text.arm_rows(document),

@@ -13,7 +13,7 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from metrics.read_only import ModelAdmin
-from rollout import pilot, rights, services, words
+from rollout import pilot, ramp_words, rights, services, words
 from rollout.changes import Actor, ChangeRefused, ChangeWaits, act, decide_proposal, revert
 from rollout.models import Proposal, Rollout, Source
 from rollout.ramp import VERBS
@@ -70,7 +70,7 @@ class RampPages(ModelAdmin):
             return self._show_ramp(request, rollout, error=refused.message, why=why, status=409)
         else:
             self.log_change(request, rollout, [{"changed": {"name": "ramp", "object": verb}}])
-            messages.success(request, _("Done: %(verb)s.") % {"verb": words.verb(verb)})
+            messages.success(request, _("Done: %(verb)s.") % {"verb": ramp_words.verb(verb)})
         return HttpResponseRedirect(request.path)
 
     def _undo(self, request: HttpRequest, rollout: Rollout) -> HttpResponse:
@@ -122,7 +122,7 @@ class RampPages(ModelAdmin):
             "found": found,
             "error": error,
             "why": why,
-            "state": words.ramp_state(found.ramp.state),
+            "state": ramp_words.ramp_state(found.ramp.state),
             "percent": words.percentage(found.rollout.percent),
             "following": "" if found.next_percent is None else words.percentage(found.next_percent),
             "buttons": _buttons(request, found),
@@ -139,7 +139,9 @@ class RampPages(ModelAdmin):
 def _buttons(request: HttpRequest, found: Schedule) -> list[tuple[str, str, bool]]:
     """Verb, what it says, and whether the autopilot proposes it."""
     return [
-        (verb, words.verb(verb), verb == found.proposed) for verb in found.verbs if rights.may_take(request.user, verb)
+        (verb, ramp_words.verb(verb), verb == found.proposed)
+        for verb in found.verbs
+        if rights.may_take(request.user, verb)
     ]
 
 

@@ -466,7 +466,7 @@ def test_an_assisted_ramp_tells_what_it_proposes_and_a_manual_one_nothing():
     [
         ("rollout.notices.post", DatabaseError("no room")),
         ("rollout.notices.post", TypeError("not JSON")),
-        ("rollout.notices.words.notice", KeyError("no such words")),
+        ("rollout.notices.ramp_words.notice", KeyError("no such words")),
     ],
 )
 def test_no_news_holds_a_rollback_up(part, error):

@@ -12,6 +12,7 @@ from chat.models import User
 from metrics.models import ModelCall
 from metrics.rollup import roll_up
 from tests.chat.factories import UserFactory
+from tests.services.receiver import Receiver, receiving
 
 
 @pytest.fixture
@@ -44,3 +45,10 @@ def _rolled_up() -> Iterator[None]:
     post_save.connect(count, sender=ModelCall)
     yield
     post_save.disconnect(count, sender=ModelCall)
+
+
+@pytest.fixture
+def receiver(settings: Any) -> Iterator[Receiver]:
+    settings.NOTICE_ALLOW_PRIVATE = True
+    with receiving() as found:
+        yield found

@@ -63,8 +63,6 @@ def _enter_environment() -> None:
     with mock.patch.object(Env, "read_env"):
         # Now, and not when pytest-django would: conftest files below may import models.
         django.setup()
-    # A test run's own workers inherit the rest, and must read settings of their own.
-    del os.environ["DJANGO_SETTINGS_MODULE"]
     # The pages of a test come without collectstatic, straight from the apps' folders.
     settings.STORAGES = {
         **settings.STORAGES,
@@ -76,6 +74,12 @@ def _enter_environment() -> None:
 
 
 _enter_environment()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", default=None):
+        # This process runs no tests; its workers inherit its environment, and must read settings of their own.
+        del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 def pytest_unconfigure() -> None:

@@ -1,7 +1,6 @@
 """The command that starts the simulated vendors, or steers the ones that run."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -57,8 +56,7 @@ def running(note: Path) -> Iterator[str]:
 def started(note: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """The command at work, from when it can be asked."""
     command = [sys.executable, "-c", START, str(note), *options]
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + PATIENCE_S
         while not note.exists():

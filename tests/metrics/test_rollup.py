@@ -1,73 +1,26 @@
 """The roll-ups: exactly once, whatever happens, and the same when made anew."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metrics import reading, services
-from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
+from metrics.models import ClusterSum, FirstSeen, ModelCall, Slice
 from metrics.people import count_people
-from metrics.ratings import REASONS
-from metrics.rebuild import PAUSE, RebuildRefused, rebuild_rollups
+from metrics.rebuild import rebuild_rollups
 from metrics.retention import delete_old_calls
 from metrics.rollup import WINDOW_REQUESTS, roll_up
 from metrics.slices import Grain
 from metrics.sums import ERROR_OUTCOMES
 from tests.metrics.factories import NOW, ModelCallFactory
-
-NAME = "gemini-flash-lite"
-TABLES = (Slice, ClusterSum, CallTotal, FirstSeen, LastSeen, Window)
-
-
-def stored() -> dict[str, list[Any]]:
-    """Every roll-up as it is stored, without the rows' own ids; sums that are nothing count as none."""
-    return {
-        table.__name__: sorted(
-            str(sorted((name, value) for name, value in row.items() if name != "id"))
-            for row in table.objects.values()
-            if row.get("sums") != {}
-        )
-        for table in TABLES
-    }
-
-
-def rebuilt() -> dict[str, list[Any]]:
-    rebuild_rollups(clock=lambda: NOW)
-    count_people(now=NOW)
-    return stored()
-
-
-def mixed(n: int, **changes: Any) -> list[ModelCall]:
-    """Calls of seven people in both arms over a day and a half, good and bad, rated and not."""
-    return [
-        ModelCallFactory(
-            **{
-                "candidate": number % 3 == 0,
-                "unit": f"u{number % 7}",
-                "started_at": NOW - timedelta(minutes=number * 47 + 1),
-                "rating": number % 6 or None,
-                "rating_reason": REASONS[number % 5] if number % 6 in (1, 2) else "",
-                "ttft_ms": 100 + 13 * number,
-                "outcome": ("ok", "ok", "error", "cancelled")[number % 4],
-                **changes,
-            }
-        )
-        for number in range(n)
-    ]
+from tests.metrics.rollup_steps import NAME, mixed, rebuilt, stored
 
 
 @pytest.mark.django_db
@@ -278,93 +231,6 @@ def test_a_person_who_comes_back_after_long_counts_in_the_new_window_only():
     found = reading.health(rollout=NAME, since=NOW - timedelta(days=90), until=NOW)
     assert (found.baseline.requests, found.baseline.people) == (1, 1)
     assert min(row.get("last_seen", 0) for row in Slice.objects.values_list("sums", flat=True)) >= 0
-
-
-# --- pauses and locks ---
-
-
-@pytest.mark.django_db
-def test_roll_ups_wait_for_a_rebuild_that_is_alive_and_not_for_a_dead_one():
-    RollupState.objects.create(pk=1, paused_until=NOW + PAUSE)
-    ModelCallFactory()
-
-    assert roll_up(now=NOW) == 0
-    with pytest.raises(RebuildRefused):
-        rebuild_rollups(clock=lambda: NOW)
-    assert delete_old_calls(now=NOW + timedelta(days=100), days=2) == 0
-
-    assert roll_up(now=NOW + PAUSE) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_count_each_call_once():
-    mixed(60)
-
-    def work(_number: int) -> int:
-        try:
-            return roll_up(now=NOW)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(4) as pool:
-        counted = sum(pool.map(work, range(8)))
-    counted += roll_up(now=NOW)
-
-    assert counted == 60
-    count_people(now=NOW)
-    assert rebuilt() == stored()
-    assert reading.health(rollout=NAME, since=NOW - timedelta(days=3), until=NOW).requests == 60
-
-
-DIES = """
-import os, signal, sys
-from datetime import datetime
-import django
-django.setup()
-from metrics import rollup
-mark = rollup._mark_counted
-def die(calls):
-    mark(calls)
-    os.kill(os.getpid(), signal.SIGKILL)
-rollup._mark_counted = die
-rollup.roll_up(now=datetime.fromisoformat(sys.argv[1]))
-"""
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_worker_killed_in_the_middle_of_a_batch_leaves_nothing_half_done():
-    """Killed after all sums and marks are written, before they are committed."""
-    mixed(30)
-    roll_up(now=NOW)
-    mixed(30, rating=None, rating_reason="", started_at=NOW - timedelta(minutes=3))
-    before = stored()
-
-    with database_in_environment():
-        dead = subprocess.run([sys.executable, "-c", DIES, NOW.isoformat()], check=False, capture_output=True)
-    assert dead.returncode == -signal.SIGKILL, dead.stderr.decode()
-    assert stored() == before
-
-    assert roll_up(now=NOW) == 30
-    count_people(now=NOW)
-    assert reading.health(rollout=NAME, since=NOW - timedelta(days=3), until=NOW).requests == 60
-    assert rebuilt() == stored()
-
-
-@contextmanager
-def database_in_environment() -> Iterator[None]:
-    """A process started now finds the test's database."""
-    named = connection.settings_dict["NAME"]
-    url = (
-        f"sqlite:///{named}"
-        if connection.vendor == "sqlite"
-        else f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{named}"
-    )
-    before = os.environ["DATABASE_URL"]
-    os.environ["DATABASE_URL"] = url
-    try:
-        yield
-    finally:
-        os.environ["DATABASE_URL"] = before
 
 
 # --- any order of anything ---

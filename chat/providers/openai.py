@@ -71,7 +71,7 @@ class OpenAIProvider:
             api_key=api_key or "not set",
             base_url=base_url,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
         )
 
     async def aclose(self) -> None:
@@ -207,16 +207,24 @@ def to_usage(usage: object) -> Usage:
 
 def to_provider_error(error: Exception) -> ProviderError:
     """What the SDK or its transport raised, in our own words."""
-    import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
         return _from_status(error)
-    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+    if isinstance(error, openai.APIConnectionError) and _is_timeout(error):
         return ProviderTimeout("OpenAI could not be reached in time.", error_class="timeout_connect")
     if isinstance(error, openai.APIConnectionError):
         return ProviderUnavailable("OpenAI could not be reached.", error_class="connect")
     return ProviderUnavailable("OpenAI's answer broke off.", error_class="broken_stream")
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """By its causes: over aiohttp, the SDK calls each connection that is refused a timeout."""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _from_status(error: "openai.APIStatusError") -> ProviderError:

@@ -383,6 +383,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "delete-old-answers": {"task": "api.delete_old_answers", "schedule": 3600.0, "options": {"expires": 3500}},
     "count-people": {"task": "metrics.count_people", "schedule": 60.0, "options": {"expires": 55}},
+    "make-partitions": {"task": "metrics.make_partitions", "schedule": 3600.0, "options": {"expires": 3500}},
     "delete-old-calls": {"task": "metrics.delete_old_calls", "schedule": 3600.0, "options": {"expires": 3500}},
 }
 

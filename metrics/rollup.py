@@ -61,6 +61,14 @@ def rows(calls: "models.QuerySet[ModelCall]") -> list[CallRow]:
     return [CallRow(*values) for values in calls.values_list(*CallRow._fields)]
 
 
+def stored_calls(calls: Sequence[CallRow]) -> "models.QuerySet[ModelCall]":
+    """Some calls' rows again, one at least, sought in the partitions of their days alone."""
+    started = [call.started_at for call in calls]
+    return ModelCall.objects.filter(
+        id__in=[call.id for call in calls], started_at__gte=min(started), started_at__lte=max(started)
+    )
+
+
 def newest_windows() -> dict[tuple[str, int], NewestWindow]:
     """The newest window of each run."""
     return {
@@ -105,9 +113,9 @@ def _roll_up_batch(now: datetime) -> int:
 def _mark_counted(calls: Sequence[CallRow]) -> None:
     by_rating = defaultdict(list)
     for call in calls:
-        by_rating[call.rating, call.rating_reason].append(call.id)
-    for (rating, reason), ids in by_rating.items():
-        ModelCall.objects.filter(id__in=ids).update(
+        by_rating[call.rating, call.rating_reason].append(call)
+    for (rating, reason), rated in by_rating.items():
+        stored_calls(rated).update(
             pending=False, counted=True, counted_rating=rating, counted_rating_reason=reason
         )
 

@@ -4,6 +4,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from metrics.partitions import make_coming_partitions
 from metrics.people import count_people
 from metrics.retention import delete_old_calls
 from metrics.rollup import roll_up
@@ -25,3 +26,9 @@ def count_people_of_ended_slices() -> int:
 def delete_calls_that_are_too_old() -> int:
     """Keep single calls for CALL_RETENTION_DAYS; safe to run twice, at once or late."""
     return delete_old_calls(now=timezone.now(), days=settings.CALL_RETENTION_DAYS)
+
+
+@shared_task(name="metrics.make_partitions")
+def make_partitions_ahead() -> int:
+    """Make the partitions of the coming days' calls; safe to run twice, at once or late."""
+    return make_coming_partitions(now=timezone.now())

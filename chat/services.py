@@ -55,6 +55,7 @@ class Job:
 
     reply_id: UUID
     call_id: UUID
+    opened_at: datetime
     attempt: int
     unit: str
     route: Route
@@ -156,7 +157,7 @@ def save_partial(reply_id: UUID, text: str, now: datetime) -> None:
 def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
     """Write how an attempt ended."""
     end = call_end(attempt, served_model=job.served_model, baseline_model=job.route.baseline_model, now=now)
-    if metrics_services.close_call(job.call_id, end):
+    if metrics_services.close_call(job.call_id, end, started_at=job.opened_at):
         times = {"ttft_ms": end.ttft_ms, "latency_ms": end.latency_ms, "error_class": end.error_class}
         told = partial(logger.info, "Call ended: %s by %s", end.outcome, job.served_model, extra=times)
         transaction.on_commit(told)
@@ -180,7 +181,7 @@ def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -
         )
         Message.objects.filter(id=job.reply_id).update(served_model=served_model)
     bind(call_id=call_id)
-    return replace(job, call_id=call_id, attempt=number, served_model=served_model, probe=None)
+    return replace(job, call_id=call_id, opened_at=now, attempt=number, served_model=served_model, probe=None)
 
 
 def finish(job: Job, attempt: Attempt, *, text: str, state: str, error: str, now: datetime) -> None:
@@ -284,6 +285,7 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
     return reply, Job(
         reply_id=reply.id,
         call_id=call_id,
+        opened_at=now,
         attempt=1,
         unit=user.unit,
         route=route,

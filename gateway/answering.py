@@ -43,6 +43,7 @@ class Job:
 
     answer_id: UUID
     call_id: UUID
+    opened_at: datetime
     attempt: int
     caller: Caller
     route: Route
@@ -140,6 +141,7 @@ def begin(*, authorization: str, named_unit: str, completion: Completion, now: d
     return Job(
         answer_id=answer_id,
         call_id=call_id,
+        opened_at=now,
         attempt=1,
         caller=who,
         route=route,
@@ -156,7 +158,7 @@ def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> J
         _close(job, attempt, now)
         number = job.attempt + 1
         call_id = _open(job.answer_id, job.route, job.caller, attempt=number, served_model=served_model, now=now)
-    return replace(job, call_id=call_id, attempt=number, served_model=served_model, probe=None)
+    return replace(job, call_id=call_id, opened_at=now, attempt=number, served_model=served_model, probe=None)
 
 
 def end(job: Job, attempt: Attempt, now: datetime) -> None:
@@ -183,5 +185,5 @@ def _open(answer_id: UUID, route: Route, who: Caller, *, attempt: int, served_mo
 
 def _close(job: Job, attempt: Attempt, now: datetime) -> Cost:
     ended = call_end(attempt, served_model=job.served_model, baseline_model=job.route.baseline_model, now=now)
-    metrics_services.close_call(job.call_id, ended)
+    metrics_services.close_call(job.call_id, ended, started_at=job.opened_at)
     return ended.cost_usd

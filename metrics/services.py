@@ -70,9 +70,13 @@ def open_call(start: CallStart) -> UUID:
     return ModelCall.objects.create(**vars(start)).id
 
 
-def close_call(call_id: UUID, end: CallEnd) -> bool:
-    """Write how a running call ended, once. False, and no change, if it had already ended."""
-    return ModelCall.objects.filter(id=call_id, outcome=Outcome.RUNNING).update(**end_columns(end)) == 1
+def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
+    """Write how a running call ended, once. False, and no change, if it had already ended.
+
+    ``started_at`` is its ``CallStart``'s, to the microsecond: it tells PostgreSQL which partition to look into.
+    """
+    running = ModelCall.objects.filter(id=call_id, started_at=started_at, outcome=Outcome.RUNNING)
+    return running.update(**end_columns(end)) == 1
 
 
 def end_columns(end: CallEnd) -> dict[str, Any]:
@@ -104,9 +108,11 @@ def abandon_calls(*, now: datetime, started_before: datetime, answer_ids: Sequen
     Returns the answers they belonged to.
     """
     dead = Q(started_at__lt=started_before) | Q(answer_id__in=answer_ids)
-    running = ModelCall.objects.filter(dead, outcome=Outcome.RUNNING).values_list("id", "answer_id")
+    running = ModelCall.objects.filter(dead, outcome=Outcome.RUNNING).values_list("id", "answer_id", "started_at")
     end = CallEnd(outcome=Outcome.ABANDONED, ended_at=now, error_class="abandoned")
-    return [answer_id for call_id, answer_id in list(running) if close_call(call_id, end)]
+    return [
+        answer_id for call_id, answer_id, started_at in list(running) if close_call(call_id, end, started_at=started_at)
+    ]
 
 
 def rate(answer_id: UUID, rating: int | None, reason: str = "") -> None:

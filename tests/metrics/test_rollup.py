@@ -1,7 +1,7 @@
 """The roll-ups: exactly once, whatever happens, and the same when made anew."""
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -73,7 +73,8 @@ def test_a_call_that_ends_late_is_counted_where_it_began():
     first = FirstSeen.objects.get()
     assert first.started_at == NOW - timedelta(hours=1)
 
-    services.close_call(call.pk, services.CallEnd(outcome="ok", ended_at=NOW, ttft_ms=50, latency_ms=99))
+    end = services.CallEnd(outcome="ok", ended_at=NOW, ttft_ms=50, latency_ms=99)
+    services.close_call(call.pk, end, started_at=call.started_at)
     roll_up(now=NOW)
     count_people(now=NOW)
 
@@ -261,7 +262,7 @@ def test_totals_never_drift_whatever_happens_in_whatever_order(actions):
             for name, *given_values in actions:
                 act(name, given_values, opened, ever, rated)
             for call in opened:
-                close(call.pk, "ok", ever)
+                close(call, "ok", ever)
             roll_up(now=NOW)
             count_people(now=NOW)
 
@@ -298,7 +299,7 @@ def act(
             )
         )
     elif name == "close" and opened:
-        close(opened[values[0] % len(opened)].pk, values[1], ever)
+        close(opened[values[0] % len(opened)], values[1], ever)
     elif name == "rate" and opened:
         call, (rating, reason) = opened[values[0] % len(opened)], values[1]
         services.rate(call.answer_id, rating, reason)
@@ -313,10 +314,11 @@ def act(
         delete_old_calls(now=NOW, days=1)
 
 
-def close(call_id: UUID, outcome: str, ever: "Counter[tuple[str, str]]", ended_at: datetime = NOW) -> None:
+def close(call: ModelCall, outcome: str, ever: "Counter[tuple[str, str]]") -> None:
     text: dict[str, Any] = {"ttft_ms": 120, "latency_ms": 900} if outcome in ("ok", "cancelled") else {}
     cost: dict[str, Any] = (
         {"cost_usd": Decimal("0.000123456789"), "baseline_cost_usd": Decimal("0.001")} if text else {}
     )
-    if services.close_call(call_id, services.CallEnd(outcome=outcome, ended_at=ended_at, **text, **cost)):
-        ever[ModelCall.objects.get(pk=call_id).arm, outcome] += 1
+    end = services.CallEnd(outcome=outcome, ended_at=NOW, **text, **cost)
+    if services.close_call(call.pk, end, started_at=call.started_at):
+        ever[call.arm, outcome] += 1

@@ -68,6 +68,7 @@ def test_a_call_ends_with_all_that_is_known_of_it():
             finish_reason="stop",
             error_detail="e" * 400,
         ),
+        started_at=NOW,
     )
 
     assert closed
@@ -81,8 +82,8 @@ def test_a_call_ends_with_all_that_is_known_of_it():
 def test_a_call_ends_once():
     call_id = services.open_call(start())
 
-    assert services.close_call(call_id, end(Outcome.CANCELLED))
-    assert not services.close_call(call_id, end(Outcome.OK, ttft_ms=5))
+    assert services.close_call(call_id, end(Outcome.CANCELLED), started_at=NOW)
+    assert not services.close_call(call_id, end(Outcome.OK, ttft_ms=5), started_at=NOW)
     call = ModelCall.objects.get(pk=call_id)
     assert (call.outcome, call.ttft_ms) == ("cancelled", None)
 

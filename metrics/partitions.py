@@ -1,7 +1,8 @@
-"""The table of calls on PostgreSQL: one partition a UTC day, made ahead and dropped when old. Part of metrics' services.
+"""The table of calls on PostgreSQL: one partition a UTC day, made ahead and dropped when old.
 
-Knows the catalogue and locks, nothing of what a call says. Elsewhere (SQLite) there are no partitions, and nothing is
-done. A call whose day has none lands in the default partition, so that no insert ever fails for want of one.
+Part of metrics' services. Knows the catalogue and locks, nothing of what a call says. Elsewhere (SQLite) there are no
+partitions, and nothing is done. A call whose day has none lands in the default partition, so that no insert ever fails
+for want of one.
 
 Sources: PostgreSQL's manual, "Table Partitioning" and "Explicit Locking".
 """
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Q
@@ -66,13 +67,24 @@ class Partition:
         return before if self.since is None else before & Q(started_at__gte=self.since)
 
 
+def is_partitioned() -> bool:
+    """Not on SQLite, nor while migrations are not all there."""
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass('metrics_modelcall')")
+        found = cursor.fetchone()
+    return found is not None and bool(found[0])
+
+
 def partitions() -> list[Partition]:
     """All but the default one, oldest first."""
     if connection.vendor != "postgresql":
         return []
     with connection.cursor() as cursor:
         cursor.execute(_BOUNDS)
-        found = [(name, _BOUND.search(bound)) for name, bound in cursor.fetchall()]
+        # One that is dropped at this moment has a name and no bound any more.
+        found = [(name, _BOUND.search(bound or "")) for name, bound in cursor.fetchall()]
     known = [
         Partition(name=name, since=_moment(bound["since"]), until=datetime.fromisoformat(bound["until"]))
         for name, bound in found
@@ -95,7 +107,7 @@ def make_partitions(*, since: datetime, until: datetime) -> int:
     Calls of that day that are in the default partition move. Returns how many were made. Raises TableBusy, with those
     made that could be.
     """
-    if not _is_partitioned():
+    if not is_partitioned():
         return 0
     covered, made, day = partitions(), 0, floor(since, Grain.DAY)
     while day < until:
@@ -111,7 +123,7 @@ def make_coming_partitions(*, now: datetime) -> int:
         made = make_partitions(since=now, until=now + DAYS_AHEAD * Grain.DAY.length)
     except TableBusy:
         logger.info("The table of calls is busy: its coming partitions are made later")
-    if _is_partitioned() and not days_ahead(now=now):
+    if is_partitioned() and not days_ahead(now=now):
         logger.warning("Tomorrow's calls have no partition: they will wait in the default one until it is made")
     return made
 
@@ -160,16 +172,6 @@ def _impatient() -> Iterator[None]:
         if getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise TableBusy from error
         raise
-
-
-def _is_partitioned() -> bool:
-    """Not on SQLite, nor while migrations are not all there."""
-    if connection.vendor != "postgresql":
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass('metrics_modelcall')")
-        found = cursor.fetchone()
-    return found is not None and bool(found[0])
 
 
 def _covering(covered: list[Partition], day: datetime) -> bool:

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from metrics import gen_ai
+from metrics.partitions import days_ahead, is_partitioned
 from metrics.reading import call_totals, rolled_at
 from metrics.totals import Histogram, Total, TotalKey, to_usd
 
@@ -32,7 +33,7 @@ Merged = Mapping[tuple[str, ...], Total]
 
 
 def families(*, now: datetime) -> Iterator[Metric]:
-    """All totals, and how old they are: nothing before the first roll-up."""
+    """All totals, and how old they are: nothing before the first roll-up. And how far ahead partitions are made."""
     totals = list(call_totals())
     yield from _counters(_merge(totals, _call_labels))
     yield from _histograms(_merge(totals, _gen_ai_labels))
@@ -40,6 +41,10 @@ def families(*, now: datetime) -> Iterator[Metric]:
     if (as_of := rolled_at()) is not None:
         age.add_metric([], (now - as_of).total_seconds())
     yield age
+    if is_partitioned():
+        ahead = GaugeMetricFamily("sluice_partition_days_ahead", "Coming UTC days whose calls have a partition")
+        ahead.add_metric([], days_ahead(now=now))
+        yield ahead
 
 
 def _counters(merged: Merged) -> Iterator[Metric]:

@@ -64,8 +64,11 @@ def _drop(partition: Partition, horizon: datetime) -> int | None:
     try:
         with transaction.atomic():
             _begin(horizon)
-            _refuse_waiting(calls)
             dropped = 0
+            if partition not in partitions.partitions():
+                # Another process has dropped it.
+                return dropped
+            _refuse_waiting(calls)
             found = calls.order_by().values_list(*CallRow._fields).iterator(chunk_size=CHUNK)
             while chunk := [CallRow(*values) for values in islice(found, CHUNK)]:
                 _keep_sums(chunk)

@@ -115,9 +115,7 @@ def _mark_counted(calls: Sequence[CallRow]) -> None:
     for call in calls:
         by_rating[call.rating, call.rating_reason].append(call)
     for (rating, reason), rated in by_rating.items():
-        stored_calls(rated).update(
-            pending=False, counted=True, counted_rating=rating, counted_rating_reason=reason
-        )
+        stored_calls(rated).update(pending=False, counted=True, counted_rating=rating, counted_rating_reason=reason)
 
 
 # --- windows --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import django
 # One call a row: person p asks at a random moment of the day; u1…u5 are its dice.
 INSERT = """
 INSERT INTO metrics_modelcall (
-    id, answer_id, attempt, surface, rollout, arm, reason, percent, run, stretch, unit,
+    id, answer_id, attempt, surface, application, rollout, arm, reason, percent, run, stretch, unit,
     requested_model, assigned_model, served_model, provider, upstream_model,
     outcome, error_class, error_detail, http_status, finish_reason,
     started_at, ended_at, ttft_ms, latency_ms,
@@ -25,7 +25,8 @@ INSERT INTO metrics_modelcall (
     is_demo, pending, counted, counted_rating, counted_rating_reason
 )
 SELECT
-    gen_random_uuid(), gen_random_uuid(), 1, 'chat', %(rollout)s, arm, 'percentage', %(percent)s, 1, 1, md5(p::text),
+    gen_random_uuid(), gen_random_uuid(), 1, 'chat', '',
+    %(rollout)s, arm, 'percentage', %(percent)s, 1, 1, md5(p::text),
     %(baseline)s, model, model, provider, upstream,
     CASE WHEN failed THEN 'error' ELSE 'ok' END,
     CASE WHEN failed THEN 'http_503' ELSE '' END, '', CASE WHEN failed THEN 503 END,
@@ -80,6 +81,7 @@ def main() -> int:
     from django.db import connection
 
     from metrics.models import ModelCall, Window
+    from metrics.partitions import make_partitions
     from rollout.changes import get_rollout
 
     if connection.vendor != "postgresql" or ModelCall.objects.exists():
@@ -87,6 +89,7 @@ def main() -> int:
     rollout = get_rollout("gemini-flash-lite")
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     begun = time.monotonic()
+    make_partitions(since=midnight - timedelta(days=options.days), until=midnight)
     for number in range(options.days, 0, -1):
         values = {
             "rollout": rollout.name,

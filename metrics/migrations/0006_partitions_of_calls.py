@@ -36,6 +36,8 @@ def partition(apps, schema_editor):
         cursor.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = 'metrics_modelcall'::regclass")
         if cursor.fetchone()[0]:
             return
+        # Whoever reads for long makes this migration fail, not every request wait behind it.
+        cursor.execute("SET LOCAL lock_timeout = '5s'")
         cursor.execute("LOCK TABLE metrics_modelcall IN ACCESS EXCLUSIVE MODE")
         cursor.execute(INDEXES)
         indexes = cursor.fetchall()

@@ -34,7 +34,7 @@ T = TypeVar("T")
 def fetch(statement: str) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def names() -> set[str]:
@@ -221,7 +221,7 @@ def test_indexes_and_checks_are_those_of_the_model_in_every_partition():
     assert {"rating_from_1_to_5", "ended_calls_have_an_outcome"} <= set(found["metrics_modelcall_default"])
 
 
-def kind(constraint: dict[str, Any]) -> str:
+def kind(constraint: Any) -> str:
     return next(name for name in ("primary_key", "unique", "index", "check") if constraint[name]).removesuffix("_key")
 
 

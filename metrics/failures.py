@@ -5,7 +5,7 @@ or vendors: a call's error is in our own words (see ``chat.providers.base.Provid
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from metrics.models import ModelCall, Outcome
 from metrics.sums import ERROR_OUTCOMES
@@ -16,8 +16,17 @@ def outcome_in_words(outcome: str) -> str:
     return str(Outcome(outcome).label)
 
 
-def recent_failures(*, rollout: str, since: datetime, limit: int = 10) -> Sequence[ModelCall]:
-    """Calls of a rollout that started at ``since`` or later and ended badly, the newest first."""
-    failed = ModelCall.objects.filter(rollout=rollout, outcome__in=sorted(ERROR_OUTCOMES), started_at__gte=since)
+def recent_failures(*, rollout: str, since: datetime, now: datetime, limit: int = 10) -> Sequence[ModelCall]:
+    """Calls of a rollout that started at ``since`` or later and ended badly, the newest first.
+
+    Looks back a day and then further, so that where calls fail all days are not asked for the failures of one.
+    """
+    failed = ModelCall.objects.filter(rollout=rollout, outcome__in=sorted(ERROR_OUTCOMES))
     shown = failed.only("started_at", "arm", "served_model", "outcome", "error_class", "error_detail", "http_status")
-    return list(shown.order_by("-started_at")[:limit])
+    back = timedelta(days=1)
+    while True:
+        first = max(since, now - back)
+        found = list(shown.filter(started_at__gte=first).order_by("-started_at")[:limit])
+        if len(found) == limit or first == since:
+            return found
+        back *= 8

@@ -117,7 +117,7 @@ def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
         ],
         charts=_charts(current, chosen, changes, now),
         changes=changes,
-        failures=recent_failures(rollout=name, since=current.health.since),
+        failures=recent_failures(rollout=name, since=current.health.since, now=now),
     )
 
 

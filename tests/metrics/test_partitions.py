@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from metrics import partitions, people, prometheus, reading, retention, services
+from metrics.failures import recent_failures
 from metrics.models import ModelCall
 from metrics.partitions import TableBusy, make_coming_partitions, make_partitions
 from metrics.people import count_people
@@ -119,6 +120,9 @@ def test_statements_touch_only_the_partitions_they_need():
     since, until = MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=1)
     window: dict[str, Any] = {"rollout": NAME, "arm": "baseline", "reason": "percentage"}
     assert touched(lambda: people.people_between(**window, since=since, until=until)) == {day(3), day(2)}
+    ModelCallFactory.create_batch(2, failed=True, started_at=NOW - timedelta(minutes=1))
+    newest: dict[str, Any] = {"rollout": NAME, "since": NOW - timedelta(days=30), "now": NOW, "limit": 2}
+    assert touched(lambda: recent_failures(**newest)) & set(map(day, range(2, DAYS))) == set()
     roll_up(now=NOW)
     ModelCallFactory(started_at=NOW - timedelta(days=4))
     assert {day(4)} == set().union(

@@ -64,6 +64,11 @@ async def by_content(scope: Any, receive: Any, send: Any) -> None:
     await Upstream(Behaviours(openai=QUICK, gemini=gemini), seed=crc32(body))(scope, again, send)
 
 
+@pytest.fixture
+def _vendors(_upstream_server: Changeable) -> None:
+    _upstream_server.app = by_content
+
+
 @dataclass
 class Mailbox:
     """What a real mail server was given."""
@@ -234,13 +239,12 @@ def run_stack(home: Path, mailbox: Mailbox, now: datetime, **processes: int) -> 
     return figures(now)
 
 
+@pytest.mark.usefixtures("_vendors")
 @pytest.mark.django_db(transaction=True)
 def test_many_processes_show_the_same_totals_as_one_of_each(
-    _upstream_server: Changeable, redis_server: Any, mailbox: Mailbox, tmp_path: Path
+    redis_server: Any, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     now = timezone.now()
-    _upstream_server.app = by_content
-
     one = run_stack(tmp_path / "one", mailbox, now, web=1, worker=1, beat=1)
     call_command("flush", interactive=False, verbosity=0)
     redis_server.flushall()

@@ -1,4 +1,4 @@
-"""A beat of its own in a hurry, ``python -m tests.services.beat --schedule FILE``: what is periodic is due each second."""
+"""A beat in a hurry, ``python -m tests.services.beat --schedule FILE``: what is periodic is due each second."""
 
 import argparse
 

@@ -30,7 +30,7 @@ def running_stack(
     for _ in range(web):
         with reserve_port() as listener:
             ports.append(listener.getsockname()[1])
-    commands = [(f"web-{port}", "tests.services.web", "--port", str(port)) for port in ports]
+    commands: list[tuple[str, ...]] = [(f"web-{port}", "tests.services.web", "--port", str(port)) for port in ports]
     for number in range(worker):
         named = ("--hostname", f"worker-{number}@%h", "--concurrency", "2", "--loglevel", "WARNING")
         commands.append((f"worker-{number}", "celery", "-A", "config", "worker", *named))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -25,7 +26,12 @@ def running_stack(
 
     Workers and beats say what they have to say to files in ``home``. Beats are in a hurry: see ``tests.services.beat``.
     """
-    told = {**os.environ, "DATABASE_URL": _database_url(), "DATABASE_POOL_SIZE": "4", **(environment or {})}
+    told = {
+        **os.environ,
+        "DATABASE_URL": url_of(connection.settings_dict),
+        "DATABASE_POOL_SIZE": "4",
+        **(environment or {}),
+    }
     ports = []
     for _ in range(web):
         with reserve_port() as listener:
@@ -53,10 +59,9 @@ def running_stack(
         yield urls
 
 
-def _database_url() -> str:
-    """The test database's, for another process."""
-    known = connection.settings_dict
-    if connection.vendor == "sqlite":
+def url_of(known: Mapping[str, Any]) -> str:
+    """Of a database of the suite's, as Django has it in its settings; for another process."""
+    if known["ENGINE"].endswith("sqlite3"):
         return f"sqlite:///{known['NAME']}"
     # A throwaway server on a socket of its own: no password, no port.
     return f"postgres://{known['USER']}@{quote(known['HOST'], safe='')}/{known['NAME']}"

@@ -41,7 +41,7 @@ from tests.services.stack import running_stack
 
 STAFF = Actor(name="test", source="cli")
 HARMFUL = "reasoning-lite"
-PROGRAMS, PEOPLE, AT_ONCE, DEADLINE_S = 72, 8, 6, 60
+PROGRAMS, PEOPLE, AT_ONCE, DEADLINE_S = 54, 6, 6, 60
 # The candidate's vendor fails on this word, and no other does.
 FAILS = "stumble"
 QUICK = Behaviour(ttft_ms=5, tokens_per_s=2000, jitter=0, min_words=20, max_words=40)
@@ -231,8 +231,8 @@ def run_stack(home: Path, mailbox: Mailbox, now: datetime, **processes: int) -> 
     with running_stack(home, environment=environment, **processes) as urls:
         ask_everything(urls, text)
         wait_for(lambda: is_settled(now))
-        # Whatever would be done twice has had its chance when everything has been due three more times.
-        once_more = timezone.now() + timedelta(seconds=3)
+        # Whatever would be done twice has had its chance when everything has been due twice more.
+        once_more = timezone.now() + timedelta(seconds=2)
         wait_for(lambda: (reading.rolled_at() or now) > once_more)
     assert not [count for count in Counter(mailbox.taken).values() if count > 1]
     assert len(mailbox.taken) == Delivery.objects.filter(channel="email").count()

@@ -42,14 +42,14 @@ def running_stack(
         commands.append((f"worker-{number}", "celery", "-A", "config", "worker", *named))
     for number in range(beat):
         commands.append((f"beat-{number}", "tests.services.beat", "--schedule", str(home / f"schedule-{number}")))
-    with ExitStack() as processes:
+    with ExitStack() as waiting, ExitStack() as ending:
         for name, module, *arguments in commands:
-            log = processes.enter_context((home / f"{name}.log").open("wb"))
+            log = waiting.enter_context((home / f"{name}.log").open("wb"))
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments], env=told, stdout=log, stderr=subprocess.STDOUT
             )
-            processes.callback(process.wait)
-            processes.callback(process.terminate)
+            waiting.callback(process.wait)
+            ending.callback(process.terminate)
         urls = [f"http://{HOST}:{port}" for port in ports]
         deadline = time.monotonic() + START_DEADLINE_S
         for url in urls:

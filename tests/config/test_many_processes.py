@@ -41,7 +41,7 @@ from tests.services.stack import running_stack
 
 STAFF = Actor(name="test", source="cli")
 HARMFUL = "reasoning-lite"
-PROGRAMS, PEOPLE, AT_ONCE, DEADLINE_S = 54, 6, 6, 60
+PROGRAMS, PEOPLE, AT_ONCE, DEADLINE_S = 54, 6, 6, 120
 # The candidate's vendor fails on this word, and no other does.
 FAILS = "stumble"
 QUICK = Behaviour(ttft_ms=5, tokens_per_s=2000, jitter=0, min_words=20, max_words=40)

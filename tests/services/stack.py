@@ -15,7 +15,7 @@ from django.db import connection
 
 from tests.services.live import HOST, reserve_port
 
-START_DEADLINE_S = 90
+START_DEADLINE_S = 120
 
 
 @contextmanager

@@ -86,7 +86,9 @@ class Message(models.Model):
     rating = models.PositiveSmallIntegerField(
         _("rating"), null=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
     )
-    rating_reason = models.CharField(_("reason for the rating"), max_length=20, choices=RATING_REASONS, blank=True)
+    rating_reason = models.CharField(
+        _("reason for the rating"), max_length=20, choices=RATING_REASONS, blank=True, default="", db_default=""
+    )
     alive_at = models.DateTimeField(
         null=True, editable=False, help_text=_("When the process that writes this reply last said so.")
     )

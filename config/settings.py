@@ -62,6 +62,10 @@ HTTPS = env.bool("HTTPS", False)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'sluice.sqlite3'}")
 }
+# Where figures for people to look at are read; what acts reads the database above (see metrics.replica).
+if env.str("DATABASE_REPLICA_URL", ""):
+    DATABASES["replica"] = env.dj_db_url("DATABASE_REPLICA_URL")
+DATABASE_ROUTERS = ["metrics.replica.Router"]
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 10, validate=validate.Range(min=1))
 REDIS_URL = env.str("REDIS_URL", f"unix://{redis_socket()}")
 TIME_ZONE = env.str("TIME_ZONE", "UTC")
@@ -242,20 +246,21 @@ TEMPLATES = [
     },
 ]
 
-_database = DATABASES["default"]
-if _database["ENGINE"] == "django.db.backends.sqlite3":
-    # WAL lets readers and the writer work side by side; IMMEDIATE makes a writer wait for its
-    # turn at BEGIN instead of failing at its first write (FAULTS I06).
-    _database["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    }
-else:
-    _database["OPTIONS"] = {
-        **_database.get("OPTIONS", {}),
-        "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 10},
-    }
+for _alias, _database in DATABASES.items():
+    if _database["ENGINE"] == "django.db.backends.sqlite3":
+        # WAL lets readers and the writer work side by side; IMMEDIATE makes a writer wait for its
+        # turn at BEGIN instead of failing at its first write (FAULTS I06).
+        _database["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    else:
+        _database["OPTIONS"] = {
+            **_database.get("OPTIONS", {}),
+            # Nobody waits long for the replica: the primary has the same figures.
+            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3 if _alias == "replica" else 10},
+        }
 
 CACHES = {
     "default": {

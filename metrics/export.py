@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.crypto import salted_hmac
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import get_default_timezone
@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from metrics.csv_text import csv_text
 from metrics.models import CallTotal, ModelCall
+from metrics.replica import from_replica
 
 Format = Literal["csv", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -119,13 +120,18 @@ def pages(export: Export) -> Iterator[list[Row]]:
     if export.rollout is not None:
         wanted = wanted.filter(rollout=export.rollout)
     calls = wanted.order_by("started_at", "id").values(*COLUMNS)
-    page = list(calls[:PAGE])
+    page = _page(calls)
     while page:
         yield [_row(call) for call in page]
         start, last = page[-1]["started_at"], page[-1]["id"]
         # The first part alone is what an index serves.
         rest = Q(started_at__gte=start) & (Q(started_at__gt=start) | Q(id__gt=last))
-        page = list(calls.filter(rest)[:PAGE]) if len(page) == PAGE else []
+        page = _page(calls.filter(rest)) if len(page) == PAGE else []
+
+
+@from_replica
+def _page(calls: "QuerySet[ModelCall, dict[str, Any]]") -> list[dict[str, Any]]:
+    return list(calls[:PAGE])
 
 
 def _row(call: Mapping[str, Any]) -> Row:
@@ -170,6 +176,7 @@ def _moment(text: str, *, day_ends: bool = False) -> datetime:
     raise ExportRefused(known % {"text": repr(text)}, code="bad_time")
 
 
+@from_replica
 def _has_calls(rollout: str) -> bool:
     # Calls that are deleted are in the totals, those of the last seconds are not.
     return "\0" not in rollout and any(

@@ -43,7 +43,12 @@ class ModelCall(models.Model):
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=1, help_text=_("1 is the request; 2 a fallback."))
     surface = models.CharField(_("surface"), max_length=20, help_text=_("Where the request came in."))
     application = models.CharField(
-        _("application"), max_length=20, blank=True, help_text=_("The prefix of the key that a program asked with.")
+        _("application"),
+        max_length=20,
+        blank=True,
+        help_text=_("The prefix of the key that a program asked with."),
+        default="",
+        db_default="",
     )
 
     rollout = models.CharField(_("rollout"), max_length=100, blank=True)
@@ -85,14 +90,16 @@ class ModelCall(models.Model):
     baseline_cost_usd = UsdField(_("cost at the baseline's price (USD)"), null=True)
 
     rating = models.PositiveSmallIntegerField(_("rating"), null=True, help_text=_("1 to 5."))
-    rating_reason = models.CharField(_("reason for the rating"), max_length=20, choices=RATING_REASONS, blank=True)
+    rating_reason = models.CharField(
+        _("reason for the rating"), max_length=20, choices=RATING_REASONS, blank=True, default="", db_default=""
+    )
     is_demo = models.BooleanField(_("demo data"), default=False)
 
     # What the roll-ups hold of this call; written by ``rollup`` alone, but for ``pending``.
     pending = models.BooleanField(default=True, editable=False)
     counted = models.BooleanField(default=False, editable=False)
     counted_rating = models.PositiveSmallIntegerField(null=True, editable=False)
-    counted_rating_reason = models.CharField(max_length=20, blank=True, editable=False)
+    counted_rating_reason = models.CharField(max_length=20, blank=True, editable=False, default="", db_default="")
 
     class Meta:
         verbose_name = _("model call")

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from metrics import reading
 from metrics.failures import recent_failures
+from metrics.replica import from_replica
 from metrics.slices import Grain, ceil, floor
 from rollout import services, words
 from rollout.changes import get_rollout
@@ -100,6 +101,7 @@ class Dashboard:
     failures: Sequence[Any]
 
 
+@from_replica
 def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
     """The dashboard of a rollout over a range that ends ``now``. Raises RolloutNotFound."""
     current = services.status(name, hours=chosen.hours, now=now)
@@ -121,6 +123,7 @@ def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
     )
 
 
+@from_replica
 def fingerprint(name: str, *, now: datetime) -> str:
     """Changes whenever the dashboard would: new figures, a change, another decision or step, another minute.
 

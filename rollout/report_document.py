@@ -15,6 +15,7 @@ from django.conf import settings
 
 from metrics import reading
 from metrics.health import Health
+from metrics.replica import from_replica
 from metrics.slices import day_bounds
 from metrics.stats import log_srm_e_value
 from rollout import words
@@ -33,6 +34,7 @@ def period(kind: str, first_day: date) -> tuple[datetime, datetime]:
     return day_bounds(first_day, zone)[0], day_bounds(last_day, zone)[1]
 
 
+@from_replica
 def document_of(kind: str, rollout: str, first_day: date, *, earlier: Mapping[str, Any] | None) -> Document:
     """The figures of the day or week that begins on ``first_day``; ``earlier`` is the version before, if any."""
     since, until = bounds = period(kind, first_day)

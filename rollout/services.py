@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from metrics import reading
+from metrics.replica import from_replica
 from metrics.slices import Grain, ceil
 from rollout import evaluation
 from rollout.changes import ChangeRefused, get_rollout
@@ -85,6 +86,7 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     )
 
 
+@from_replica
 def trend(name: str, *, hours: int, now: datetime) -> list[dict[str, Any]]:
     """Both arms in each hour up to ``now``, in each 24 hours where that were more than 48; as reports have it."""
     length = timedelta(hours=1 if hours <= 48 else 24)

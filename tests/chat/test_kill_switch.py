@@ -1,69 +1,28 @@
 """The kill switch, across processes that share nothing but the database."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from urllib.parse import quote
+from pathlib import Path
 
 import httpx2
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from metrics.models import ModelCall
 from rollout.changes import Actor, change_rollout
 from simulator.upstream import Upstream
-from tests.services.live import HOST, reserve_port
+from tests.services.stack import running_stack
 
 STAFF = Actor(name="test", source="cli")
 PROCESSES, PEOPLE_AT_ONCE, EACH_SIDE, DEADLINE_S = 4, 6, 40, 90
 
 
-def database_url() -> str:
-    """The test database's, for another process."""
-    known = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{known['NAME']}"
-    # A throwaway server on a socket of its own: no password, no port.
-    return f"postgres://{known['USER']}@{quote(known['HOST'], safe='')}/{known['NAME']}"
-
-
 @pytest.fixture
-def webs(upstream: Upstream) -> Iterator[list[str]]:
+def webs(upstream: Upstream, tmp_path: Path) -> Iterator[list[str]]:
     """Four web processes on one database, as an installation runs them."""
-    ports = []
-    for _ in range(PROCESSES):
-        with reserve_port() as listener:
-            ports.append(listener.getsockname()[1])
-    environment = {**os.environ, "DATABASE_URL": database_url(), "DATABASE_POOL_SIZE": "4"}
-    with ExitStack() as running:
-        for port in ports:
-            web = subprocess.Popen(
-                [sys.executable, "-m", "tests.services.web", "--port", str(port)],
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            running.callback(web.wait)
-            running.callback(web.terminate)
-        urls = [f"http://{HOST}:{port}" for port in ports]
-        deadline = time.monotonic() + DEADLINE_S
-        for url in urls:
-            while not _answers(url):
-                assert time.monotonic() < deadline, "a web process did not start"
-                time.sleep(0.1)
+    with running_stack(tmp_path, web=PROCESSES) as urls:
         yield urls
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/", timeout=10, trust_env=False).status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def ask(url: str) -> str:

@@ -42,18 +42,25 @@ def throwaway_postgres(home: Path) -> Iterator[None]:
         binaries = _binaries(home)
         if account is not None:
             shutil.chown(home, account)
-        _make_cluster(binaries, home / "data", account)
-        command = [str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home)]
-        settings = (*_UNSAFE_BUT_QUICK, "listen_addresses=", "max_connections=100")
-        command += [part for setting in settings for part in ("-c", setting)]
-        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
-        with running(
-            command,
-            answers=lambda: _answers(database_url(home)),
-            log=home / "log",
-            stop_signal=signal.SIGINT,
-            user=account,
-        ):
+        _run_as(account, home, *_initdb(binaries, home / "data"))
+        with _serving(binaries, home, account):
+            yield
+    finally:
+        shutil.rmtree(home)
+
+
+@contextmanager
+def streaming_replica(home: Path, *, of: Path) -> Iterator[None]:
+    """Run a replica of ``throwaway_postgres(of)`` in ``home``, made as that one is; it takes what comes there."""
+    account = _account()
+    home.mkdir(mode=0o700)
+    try:
+        binaries = _binaries(home)
+        if account is not None:
+            shutil.chown(home, account)
+        copy = (str(binaries / "pg_basebackup"), "--pgdata", str(home / "data"), "--write-recovery-conf")
+        _run_as(account, home, *copy, "--checkpoint=fast", "--no-sync", "--dbname", f"host={of} user=postgres")
+        with _serving(binaries, home, account):
             yield
     finally:
         shutil.rmtree(home)
@@ -93,20 +100,39 @@ def _version(postgres: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _make_cluster(binaries: Path, data: Path, account: str | None) -> None:
-    command = [str(binaries / "initdb"), "-D", str(data), "--username=postgres", "--auth=trust"]
-    command += ["--encoding=UTF8", "--locale=C", "--no-sync"]
-    made = subprocess.run(
+def _initdb(binaries: Path, data: Path) -> tuple[str, ...]:
+    made = (str(binaries / "initdb"), "-D", str(data), "--username=postgres", "--auth=trust")
+    return (*made, "--encoding=UTF8", "--locale=C", "--no-sync")
+
+
+def _run_as(account: str | None, home: Path, *command: str) -> None:
+    ran = subprocess.run(
         command,
         user=account,
         group=None if account is None else pwd.getpwnam(account).pw_gid,
         extra_groups=None if account is None else [],
-        cwd=data.parent,
+        cwd=home,
         capture_output=True,
         text=True,
     )
-    if made.returncode:
-        raise RuntimeError(f"initdb failed:\n{made.stderr}")
+    if ran.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{ran.stderr}")
+
+
+@contextmanager
+def _serving(binaries: Path, home: Path, account: str | None) -> Iterator[None]:
+    command = [str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home)]
+    settings = (*_UNSAFE_BUT_QUICK, "listen_addresses=", "max_connections=100")
+    command += [part for setting in settings for part in ("-c", setting)]
+    # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+    with running(
+        command,
+        answers=lambda: _answers(database_url(home)),
+        log=home / "log",
+        stop_signal=signal.SIGINT,
+        user=account,
+    ):
+        yield
 
 
 def _answers(url: str) -> bool:

@@ -5,7 +5,7 @@ Knows routes, attempts and the catalogue's prices; stores nothing.
 
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from chat.attempt import Attempt
 from chat.providers.registry import find_model
@@ -27,9 +27,11 @@ def call_start(
     now: datetime,
     surface: str = SURFACE,
     application: str = "",
+    call_id: UUID | None = None,
 ) -> CallStart:
-    """An attempt about to be made for a reply."""
+    """An attempt about to be made for a reply. ``call_id`` is its row's, a fresh one by default."""
     return CallStart(
+        id=call_id or uuid4(),
         answer_id=reply_id,
         attempt=attempt,
         surface=surface,

@@ -4,11 +4,12 @@ Django's own ``sync_to_async`` would put the work of every running answer into o
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import connections
@@ -16,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _pool = ThreadPoolExecutor(max_workers=settings.DATABASE_POOL_SIZE, thread_name_prefix="database")
 
@@ -39,3 +41,63 @@ def _give_back(connection: BaseDatabaseWrapper) -> None:
     """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query."""
     if connection.vendor != "sqlite" or connection.errors_occurred:
         connection.close()
+
+
+class Together(Generic[T, R]):
+    """Database work of one kind that is done for many at once: what comes while a batch is at work is the next batch.
+
+    Nobody waits for others to come; under load a batch grows, and what each item costs shrinks. ``work`` gets items in
+    the order in which they came, at most ``most``, and returns as many results in that order; one that is an exception
+    is raised for its item alone, one that ``work`` raises for all of them.
+    """
+
+    def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, most: int) -> None:
+        self._work = work
+        self._most = most
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line[T, R]] = WeakKeyDictionary()
+
+    def put(self, item: T) -> "asyncio.Future[R]":
+        """Have it done. What is not wanted any more before its batch begins may be cancelled."""
+        loop = asyncio.get_running_loop()
+        line = self._lines.setdefault(loop, _Line())
+        future: asyncio.Future[R] = loop.create_future()
+        line.waiting.append((item, future))
+        if not line.is_at_work:
+            self._begin(loop, line)
+        return future
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, line: "_Line[T, R]") -> None:
+        wanted = [(item, future) for item, future in line.waiting if not future.cancelled()]
+        batch, line.waiting = wanted[: self._most], wanted[self._most :]
+        line.is_at_work = bool(batch)
+        if batch:
+            # An empty context: a batch belongs to no request.
+            work = partial(Context().run, _with_connection, partial(self._work, [item for item, _future in batch]))
+            done = loop.run_in_executor(_pool, work)
+            done.add_done_callback(lambda done: self._end(loop, line, [future for _item, future in batch], done))
+
+    def _end(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        line: "_Line[T, R]",
+        futures: "list[asyncio.Future[R]]",
+        done: "asyncio.Future[Sequence[R | Exception]]",
+    ) -> None:
+        self._begin(loop, line)
+        error = done.exception()
+        results = [error] * len(futures) if error is not None else done.result()
+        for future, result in zip(futures, results, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+
+class _Line(Generic[T, R]):
+    """What waits in one event loop."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self.is_at_work = False

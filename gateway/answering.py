@@ -1,15 +1,18 @@
 """One answer for a program: routed, recorded and attempted as a person's is.
 
-What touches rows is in ``begin``, ``next_call`` and ``end``, which run in a database thread; what is awaited besides is
-the model. Knows no HTTP: a ``Writer`` takes what comes.
+What touches rows is in ``begin``, ``next_call`` and ``end``, which run in a database thread, the first and the last for
+all answers together that begin or end at that moment; what is awaited besides is the model. Knows no HTTP: a ``Writer``
+takes what comes.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from functools import cache, partial
+from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -22,19 +25,26 @@ from chat.attempts import new_attempt, next_step, run_attempt
 from chat.calls import call_end, call_start
 from chat.providers.base import ProviderUnavailable, ToolCallDelta
 from chat.providers.registry import find_model
-from chat.threads import in_db
+from chat.threads import Together, in_db
 from gateway import limits
-from gateway.callers import Caller, application, caller
+from gateway.callers import Caller, application, callers, unit_of
 from gateway.errors import ApiError, unavailable
-from gateway.limits import Cost, Reservation
+from gateway.limits import Reservation
+from gateway.models import ApiKey
 from gateway.wire import Completion
 from metrics import services as metrics_services
+from metrics.services import CallEnd, CallStart
 from rollout import services as rollout_services
-from rollout.services import Route
+from rollout.services import Question, Route
 
 logger = logging.getLogger(__name__)
 
 SURFACE = "v1"
+# Of answers that begin or end together; with more the first would wait for the last, and none be any cheaper.
+MOST_TOGETHER = 64
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,25 @@ class Job:
     completion: Completion
     reservation: Reservation
     probe: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request: ``named_unit`` is what its header names, "" where it names nobody."""
+
+    authorization: str
+    named_unit: str
+    completion: Completion
+    now: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """An answer whose last attempt is over."""
+
+    job: Job
+    attempt: Attempt
+    now: datetime
 
 
 class Writer(Protocol):
@@ -101,7 +130,7 @@ class Answer:
             logger.exception("An answer failed unexpectedly")
             self.attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
-            await asyncio.shield(asyncio.create_task(in_db(end, self.job, self.attempt, timezone.now())))
+            await asyncio.shield(ends.put(Ended(job=self.job, attempt=self.attempt, now=timezone.now())))
 
     async def _try(self, attempt: Attempt) -> None:
         job, writer = self.job, self._writer
@@ -117,73 +146,112 @@ class Answer:
         )
 
 
-def begin(*, authorization: str, named_unit: str, completion: Completion, now: datetime) -> Job:
-    """Find out who asks and what for, reserve what it may cost, and open its first call. Raises ApiError."""
-    key = application(authorization, now=now)
+def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
+    """Find out who asks and what for, reserve what it may cost, and open the first calls: for all of them together.
+
+    However many there are, it takes a statement for each different key, its owner and what is asked for by it, one for
+    all units that are named, and one for the calls; what keys with limits spend is counted for each.
+    """
+    refused: dict[int, ApiError] = {}
+    find = cache(partial(application, now=max(ask.now for ask in asked)))
+    named = _each(lambda ask: _key_and_unit(ask, find), dict(enumerate(asked)), refused)
+    who = dict(zip(named, callers(list(named.values())), strict=True))
+    routes = dict(zip(who, rollout_services.routes([_question(asked[n], who[n]) for n in who]), strict=True))
+    jobs = _each(lambda n: _admitted(asked[n], who[n], routes[n]), {n: n for n in routes}, refused)
+    try:
+        if jobs:
+            metrics_services.open_calls([_start_of(job) for job in jobs.values()])
+    except BaseException:
+        for job in jobs.values():
+            limits.settle(job.reservation, usage=None, cost=None)
+        raise
+    return [refused[n] if n in refused else jobs[n] for n in range(len(asked))]
+
+
+def _each(step: Callable[[A], B], items: Mapping[int, A], refused: dict[int, ApiError]) -> dict[int, B]:
+    """One step for each, by number; who is refused in it takes no further ones."""
+    done = {}
+    for number, item in items.items():
+        try:
+            done[number] = step(item)
+        except ApiError as error:
+            refused[number] = error
+    return done
+
+
+def _key_and_unit(ask: Asked, find: Callable[[str], ApiKey]) -> tuple[ApiKey, str]:
+    completion = ask.completion
+    key = find(ask.authorization)
     if find_model(completion.model) is None or (key.models_allowed and completion.model not in key.models_allowed):
         told = f"The model {completion.model!r} does not exist, or this key may not use it."
         raise ApiError(404, told, code="model_not_found", param="model")
-    who = caller(key, named=named_unit, in_body=completion.unit)
-    route = rollout_services.route(requested_model=completion.model, unit=who.unit, user=who.user)
+    return key, unit_of(key, named=ask.named_unit, in_body=completion.unit)
+
+
+def _question(ask: Asked, who: Caller) -> Question:
+    return Question(requested_model=ask.completion.model, unit=who.unit, user=who.user)
+
+
+def _admitted(ask: Asked, who: Caller, route: Route) -> Job:
+    """Its call is not opened yet."""
     try:
         admission = admit(route)
     except Unavailable as refused:
         raise unavailable(refused.retry_after_s) from None
     route = admission.route
-    reservation = limits.reserve(key, completion, (route.assigned_model, route.baseline_model), now=now)
-    try:
-        answer_id = uuid4()
-        call_id = _open(answer_id, route, who, attempt=1, served_model=admission.served_model, now=now)
-    except BaseException:
-        limits.settle(reservation, usage=None, cost=None)
-        raise
-    rollout_services.log_route(route, served_model=admission.served_model, unit=who.recorded_unit, call_id=call_id)
     return Job(
-        answer_id=answer_id,
-        call_id=call_id,
-        opened_at=now,
+        answer_id=uuid4(),
+        call_id=uuid4(),
+        opened_at=ask.now,
         attempt=1,
         caller=who,
         route=route,
         served_model=admission.served_model,
-        completion=completion,
-        reservation=reservation,
+        completion=ask.completion,
+        reservation=limits.reserve(who.key, ask.completion, (route.assigned_model, route.baseline_model), now=ask.now),
         probe=admission.probe,
     )
 
 
 def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
     """Close a failed attempt's call and open the next one's, by ``served_model``: one transaction."""
+    following = replace(
+        job, call_id=uuid4(), opened_at=now, attempt=job.attempt + 1, served_model=served_model, probe=None
+    )
     with transaction.atomic():
-        _close(job, attempt, now)
-        number = job.attempt + 1
-        call_id = _open(job.answer_id, job.route, job.caller, attempt=number, served_model=served_model, now=now)
-    return replace(job, call_id=call_id, opened_at=now, attempt=number, served_model=served_model, probe=None)
+        metrics_services.close_call(job.call_id, _end_of(job, attempt, now), started_at=job.opened_at)
+        metrics_services.open_call(_start_of(following))
+    return following
 
 
-def end(job: Job, attempt: Attempt, now: datetime) -> None:
-    """Close the last call and settle what was reserved."""
-    cost = _close(job, attempt, now)
-    limits.settle(job.reservation, usage=attempt.usage, cost=cost)
+def end(ended: Sequence[Ended]) -> list[None]:
+    """Close the last calls of answers and settle what was reserved."""
+    written = [_end_of(each.job, each.attempt, each.now) for each in ended]
+    both = list(zip(ended, written, strict=True))
+    metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
+    for each, row in both:
+        limits.settle(each.job.reservation, usage=each.attempt.usage, cost=row.cost_usd)
+    return [None] * len(ended)
 
 
-def _open(answer_id: UUID, route: Route, who: Caller, *, attempt: int, served_model: str, now: datetime) -> UUID:
-    return metrics_services.open_call(
-        call_start(
-            answer_id,
-            route,
-            unit=who.recorded_unit,
-            attempt=attempt,
-            served_model=served_model,
-            is_demo=False,
-            now=now,
-            surface=SURFACE,
-            application=who.key.prefix,
-        )
+def _start_of(job: Job) -> CallStart:
+    return call_start(
+        job.answer_id,
+        job.route,
+        call_id=job.call_id,
+        unit=job.caller.recorded_unit,
+        attempt=job.attempt,
+        served_model=job.served_model,
+        is_demo=False,
+        now=job.opened_at,
+        surface=SURFACE,
+        application=job.caller.key.prefix,
     )
 
 
-def _close(job: Job, attempt: Attempt, now: datetime) -> Cost:
-    ended = call_end(attempt, served_model=job.served_model, baseline_model=job.route.baseline_model, now=now)
-    metrics_services.close_call(job.call_id, ended, started_at=job.opened_at)
-    return ended.cost_usd
+def _end_of(job: Job, attempt: Attempt, now: datetime) -> CallEnd:
+    return call_end(attempt, served_model=job.served_model, baseline_model=job.route.baseline_model, now=now)
+
+
+beginnings: Together[Asked, Job] = Together(begin, most=MOST_TOGETHER)
+ends: Together[Ended, None] = Together(end, most=MOST_TOGETHER)

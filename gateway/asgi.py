@@ -18,13 +18,14 @@ from chat.cancelling import end_tasks, running_after
 from chat.log_context import bind, open_log_context
 from chat.providers.registry import catalogue
 from chat.threads import in_db
-from gateway import answering, feedback
-from gateway.answering import Answer, Job
+from gateway import feedback
+from gateway.answering import Answer, Asked, Job, beginnings
 from gateway.callers import application
 from gateway.errors import ApiError, error_of, overloaded
 from gateway.models import ApiKey
 from gateway.wire import parse_completion
 from gateway.writers import ClientGone, StreamWriter, WholeWriter
+from rollout.services import log_route
 
 logger = logging.getLogger(__name__)
 
@@ -97,14 +98,16 @@ async def _complete(scope: Scope, receive: Receive, send: Send) -> None:
     completion = parse_completion(await _read_body(receive))
     now = timezone.now()
     await breakers.refresh()
-    job = await in_db(
-        answering.begin,
-        authorization=_header(scope, b"authorization"),
-        named_unit=_header(scope, b"x-sluice-unit"),
-        completion=completion,
-        now=now,
+    job = await beginnings.put(
+        Asked(
+            authorization=_header(scope, b"authorization"),
+            named_unit=_header(scope, b"x-sluice-unit"),
+            completion=completion,
+            now=now,
+        )
     )
     bind(answer_id=job.answer_id, rollout=job.route.rollout, arm=job.route.arm, reason=job.route.reason)
+    log_route(job.route, served_model=job.served_model, unit=job.caller.recorded_unit, call_id=job.call_id)
     if completion.stream:
         await _stream(job, int(now.timestamp()), receive, send)
     else:

@@ -1,5 +1,6 @@
 """Who asks: an application by its key, and the person behind the request by the unit that it names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -37,17 +38,27 @@ def application(authorization: str, *, now: datetime) -> ApiKey:
     return key
 
 
-def caller(key: ApiKey, *, named: str, in_body: str) -> Caller:
+def unit_of(key: ApiKey, *, named: str, in_body: str) -> str:
     """The unit, in this order: the header's, the body's ``user``, the key's owner. Raises ApiError (400, 403)."""
     if named and not key.may_name_units:
         raise ApiError(403, "This key may not name units.", code="units_not_allowed", param="X-Sluice-Unit")
     if len(named) > MAX_UNIT or not named.isprintable():
         raise ApiError(400, "X-Sluice-Unit: not a unit.", code="invalid_value", param="X-Sluice-Unit")
-    unit = (named or in_body) if key.may_name_units else ""
     owner: Any = key.owner
-    if not unit or unit == owner.unit:
-        return Caller(key=key, unit=owner.unit, recorded_unit=owner.unit, user=owner)
-    return Caller(key=key, unit=unit, recorded_unit=recorded(unit), user=rollout_services.account_of(unit))
+    return (key.may_name_units and (named or in_body)) or owner.unit
+
+
+def callers(asking: Sequence[tuple[ApiKey, str]]) -> list[Caller]:
+    """Who is behind each key and unit, in order; in one query, and in none where everybody is a key's owner."""
+    owners: dict[str, Any] = {key.owner.unit: key.owner for key, _unit in asking}
+    others = {unit for key, unit in asking if unit != key.owner.unit}
+    accounts = rollout_services.accounts_of(others) if others else {}
+    return [
+        Caller(key=key, unit=unit, recorded_unit=unit, user=owners[unit])
+        if unit == key.owner.unit
+        else Caller(key=key, unit=unit, recorded_unit=recorded(unit), user=accounts.get(unit))
+        for key, unit in asking
+    ]
 
 
 def recorded(unit: str) -> str:

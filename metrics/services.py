@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db.models import Q
 
+from metrics import statements
 from metrics.models import ModelCall, Outcome
 from metrics.pricing import Usage
 from metrics.ratings import go_together
@@ -42,6 +43,7 @@ class CallStart:
     started_at: datetime
     is_demo: bool = False
     application: str = ""
+    id: UUID = field(default_factory=uuid4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,13 @@ class CallEnd:
 
 def open_call(start: CallStart) -> UUID:
     """Write the call's row, outcome ``running``, before anything is sent upstream. Returns its id."""
-    return ModelCall.objects.create(**vars(start)).id
+    open_calls([start])
+    return start.id
+
+
+def open_calls(starts: Sequence[CallStart]) -> None:
+    """The same for several calls, at least one: all of them or none."""
+    statements.insert([vars(start) for start in starts])
 
 
 def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
@@ -75,8 +83,14 @@ def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
 
     ``started_at`` is its ``CallStart``'s, to the microsecond: it tells PostgreSQL which partition to look into.
     """
-    running = ModelCall.objects.filter(id=call_id, started_at=started_at, outcome=Outcome.RUNNING)
-    return running.update(**end_columns(end)) == 1
+    return close_calls([(call_id, started_at, end)]) == 1
+
+
+def close_calls(ends: Sequence[tuple[UUID, datetime, CallEnd]]) -> int:
+    """The same for several calls, at least one: each by its id and start. Returns how many had not ended yet."""
+    return statements.end(
+        [({"id": call_id, "started_at": started_at}, end_columns(end)) for call_id, started_at, end in ends]
+    )
 
 
 def end_columns(end: CallEnd) -> dict[str, Any]:

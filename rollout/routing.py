@@ -4,7 +4,7 @@ Knows rollouts and the rules of ``rollout.layers``; of people it knows their uni
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -63,13 +63,37 @@ class Explanation:
     rollout: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Who asks for what. ``user`` is the Django account behind the unit, ``None`` for a program's end user; it and
+    ``language`` only serve to find testers.
+    """
+
+    requested_model: str
+    unit: str
+    user: Any = None
+    language: str = ""
+
+
 def route(*, requested_model: str, unit: str, user: Any = None, language: str = "") -> Route:
     """Decide which model answers a request, from the database's rows as they are now, in one query.
 
-    ``user`` is the Django account behind the unit, ``None`` for a program's end user; it and ``language``
-    only serve to find testers.
+    See ``Question``.
     """
-    rows, wish = _asked(requested_model, user)
+    return routes([Question(requested_model=requested_model, unit=unit, user=user, language=language)])[0]
+
+
+def routes(questions: Iterable[Question]) -> list[Route]:
+    """The same for several requests at once, in order: one query for each model and account among them."""
+    read = cache(_asked)
+    return [
+        _decide(question, *read(question.requested_model, None if question.user is None else question.user.pk))
+        for question in questions
+    ]
+
+
+def _decide(question: Question, rows: Sequence[Rollout], wish: str) -> Route:
+    requested_model = question.requested_model
     if not rows:
         return Route(
             requested_model=requested_model,
@@ -82,8 +106,8 @@ def route(*, requested_model: str, unit: str, user: Any = None, language: str = 
             run=0,
             stretch=0,
         )
-    testers = {row.name for row in rows if _is_tester(row, user, language)}
-    assignment = assign(map(layer_of, rows), unit=unit, testers=testers, wish=wish)
+    testers = {row.name for row in rows if _is_tester(row, question.user, question.language)}
+    assignment = assign(map(layer_of, rows), unit=question.unit, testers=testers, wish=wish)
     rollout = next(row for row in rows if row.name == assignment.rollout)
     return Route(
         requested_model=requested_model,
@@ -142,8 +166,13 @@ def parse_unit(given: object) -> str:
 
 def account_of(unit: str) -> Any:
     """The account with that unit, or ``None``: programs bucket units of their own."""
+    return accounts_of([unit]).get(unit)
+
+
+def accounts_of(units: Collection[str]) -> dict[str, Any]:
+    """The accounts among these units, by unit."""
     accounts: Any = get_user_model().objects
-    return accounts.filter(unit=unit).first()
+    return {account.unit: account for account in accounts.filter(unit__in=units)}
 
 
 def find_unit(text: str) -> tuple[str, Any]:
@@ -193,11 +222,10 @@ def _asked_sql() -> str:
     """.format(**tables)  # noqa: S608
 
 
-def _asked(model: str, user: Any) -> tuple[Sequence[Rollout], str]:
+def _asked(model: str, account: int | None) -> tuple[Sequence[Rollout], str]:
     """All rollouts of the baseline that a request for ``model`` takes part in, in a single query, and the one whose
     candidate was asked for by that, or "". An open rollout goes before a closed one, a baseline before a candidate.
     """
-    account = None if user is None else user.pk
     rows = list(Rollout.objects.raw(_asked_sql(), [account, account, model, model]))
     first = min(
         (row for row in rows if model in (row.baseline, row.candidate)),

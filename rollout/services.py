@@ -19,14 +19,17 @@ from rollout.models import Rollout, RolloutChange, Stage
 from rollout.report_series import series_of
 from rollout.routing import (
     Explanation,
+    Question,
     Route,
     UnitRefused,
     account_of,
+    accounts_of,
     explain,
     find_unit,
     log_route,
     parse_unit,
     route,
+    routes,
 )
 from rollout.sharing import shares_of
 from rollout.status import Status
@@ -35,10 +38,12 @@ from rollout.steering import STEERING
 __all__ = [
     "MAX_HOURS",
     "Explanation",
+    "Question",
     "Route",
     "UnitRefused",
     "WindowRefused",
     "account_of",
+    "accounts_of",
     "ensure_default_rollout",
     "explain",
     "find_change",
@@ -49,6 +54,7 @@ __all__ = [
     "parse_unit",
     "rollouts",
     "route",
+    "routes",
     "standing_since",
     "status",
     "trend",

@@ -1,49 +1,110 @@
 """What an answer costs that does not depend on the machine: trips to the database, and threads it waits for."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from chat.attempts import new_attempt
 from gateway import answering
+from gateway.answering import Asked, Ended, Job
+from gateway.errors import ApiError
 from gateway.keys import create_key
+from gateway.models import Spending
 from gateway.wire import parse_completion
+from metrics.models import ModelCall
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
 
 pytestmark = pytest.mark.django_db
 
 
-def asked(key: str, **more: Any) -> list[str]:
-    """The statements of one answer, from its beginning to its end."""
+def statements(*keys: str, **more: Any) -> tuple[list[str], list[str]]:
+    """Of answers that begin together, one for each key, and end together: those of their beginning and of their end."""
     body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}], **more}
     completion = parse_completion(json.dumps(body).encode())
+    asked = [Asked(authorization=f"Bearer {key}", named_unit="", completion=completion, now=NOW) for key in keys]
     # Whatever is read once a process is read.
-    answering.begin(authorization=f"Bearer {key}", named_unit="", completion=completion, now=NOW)
+    answering.begin(asked)
     with CaptureQueriesContext(connection) as begun:
-        job = answering.begin(authorization=f"Bearer {key}", named_unit="", completion=completion, now=NOW)
-    attempt = new_attempt(job.served_model, 0.0)
+        jobs = answering.begin(asked)
+    attempts = [(job, new_attempt(job.served_model, 0.0)) for job in jobs if isinstance(job, Job)]
+    assert len(attempts) == len(keys)
     with CaptureQueriesContext(connection) as ended:
-        answering.end(job, attempt, NOW)
-    return [query["sql"].split(maxsplit=1)[0] for query in (*begun, *ended)]
+        answering.end([Ended(job=job, attempt=attempt, now=NOW) for job, attempt in attempts])
+    return [query["sql"] for query in begun], [query["sql"] for query in ended]
 
 
-def test_an_answer_takes_four_statements_to_begin_and_one_to_end():
+def first_words(queries: list[str]) -> list[str]:
+    return [sql.split(maxsplit=1)[0] for sql in queries]
+
+
+@pytest.mark.parametrize("together", [1, 40])
+def test_answers_that_begin_together_take_four_statements_and_one_to_end_as_one_answer_does(together):
     _key, text = create_key(name="shop", owner=UserFactory())
 
-    assert asked(text) == ["SELECT", "SELECT", "SELECT", "INSERT", "UPDATE"]
+    begun, ended = statements(*[text] * together)
+
+    assert first_words(begun) == ["SELECT", "SELECT", "SELECT", "INSERT"]
+    (end,) = ended
+    # Django writes down how often a statement was sent in one trip.
+    assert end.startswith(f"{together} times: UPDATE")
 
 
-def test_somebody_who_is_named_takes_one_more_to_be_found():
+def test_people_who_are_named_take_one_more_to_be_found_all_of_them():
     _key, text = create_key(name="shop", owner=UserFactory())
 
-    assert asked(text, user="somebody").count("SELECT") == 4
+    begun, _ended = statements(text, text, text, user="somebody")
+
+    assert first_words(begun).count("SELECT") == 4
+
+
+def test_each_other_key_takes_two_statements_and_what_its_owner_gets_one():
+    keys = [create_key(name="shop", owner=UserFactory())[1] for _number in range(3)]
+
+    begun, ended = statements(*keys)
+
+    assert first_words(begun) == ["SELECT"] * 9 + ["INSERT"]
+    assert len(ended) == 1
 
 
 def test_without_limits_in_dollars_nothing_is_spent_on_them():
     _key, text = create_key(name="shop", owner=UserFactory(), requests_per_minute=1000, tokens_per_minute=10**6)
 
-    assert len(asked(text)) == 5
+    begun, ended = statements(text)
+
+    assert len(begun) + len(ended) == 5
+
+
+def test_whoever_is_refused_keeps_nobody_else_from_an_answer():
+    _key, text = create_key(name="shop", owner=UserFactory())
+    completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
+    asked = [
+        Asked(authorization=f"Bearer {key}", named_unit="", completion=completion, now=NOW)
+        for key in ("wrong", text, "wrong", text)
+    ]
+
+    begun = answering.begin(asked)
+
+    assert [type(each) for each in begun] == [ApiError, Job, ApiError, Job]
+    assert ModelCall.objects.count() == 2
+
+
+def test_what_is_reserved_for_calls_that_are_not_written_is_free_again(monkeypatch):
+    key, text = create_key(name="shop", owner=UserFactory(), dollars_per_day=Decimal("0.05"))
+    completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
+    asked = Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)
+
+    def fail(_rows: object) -> None:
+        raise OperationalError("the disk is full")
+
+    with monkeypatch.context() as away:
+        away.setattr("metrics.statements.insert", fail)
+        with pytest.raises(OperationalError):
+            answering.begin([asked])
+
+    assert Spending.objects.get(key=key).reserved == 0
+    assert isinstance(answering.begin([asked])[0], Job)

@@ -5,21 +5,21 @@ services; is told the time.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KT
 
+from metrics.arms import BINS, ArmSums, BinsName, unpack
 from metrics.health import ArmHealth, Health, Point
-from metrics.models import Arm, CallTotal, ClusterSum, RollupState, Slice, Window
+from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
 from metrics.slices import Grain, ceil, cover, floor
-from metrics.sums import DECIDING_REASON, ClusterSums, Sums
+from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
-
-Clusters = Mapping[int, ClusterSums]
 
 
 def rolled_at() -> datetime | None:
@@ -57,19 +57,15 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     """
     state = RollupState.objects.filter(pk=1).first() or RollupState()
     since, end = (_cut(moment, up=up, state=state) for moment, up in ((since, False), (until, True)))
-    # Where slices of five minutes are gone, windows are cut at hours.
-    newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
-    is_newest = newest is None or newest < end
-    # Up to the newest call, whole days and hours serve that are not over.
+    is_newest = _is_newest(rollout, end)
     arms: dict[str, Sums] = defaultdict(Sums)
     other: dict[str, int] = defaultdict(int)
-    slices = _between(rollout, since, ceil(end, Grain.DAY) if is_newest else end)
+    slices = _between(rollout, since, _reach(end, is_newest=is_newest))
     for arm, reason, document in slices.values_list("arm", "reason", "sums"):
-        sums = Sums.from_json(document)
         if reason == DECIDING_REASON:
-            arms[arm].merge(sums)
+            arms[arm].merge_json(document)
         else:
-            other[reason] += sums.requests
+            other[reason] += document.get("requests", 0)
 
     def of(arm: Arm) -> ArmHealth:
         people = (
@@ -90,17 +86,27 @@ def health(*, rollout: str, since: datetime, until: datetime) -> Health:
     )
 
 
+def requests(*, rollout: str, since: datetime, until: datetime) -> dict[str, int]:
+    """How many requests each arm has in ``health`` between these moments; an arm without any may be left out."""
+    state = RollupState.objects.filter(pk=1).first() or RollupState()
+    start, end = _cut(since, up=False, state=state), _cut(until, up=True, state=state)
+    slices = _between(rollout, start, _reach(end, is_newest=_is_newest(rollout, end))).filter(reason=DECIDING_REASON)
+    counts: dict[str, int] = defaultdict(int)
+    for arm, number in slices.values_list("arm", KT("sums__requests")):
+        counts[arm] += int(number or 0)
+    return dict(counts)
+
+
 def saved_usd(*, rollout: str, until: datetime) -> Decimal | None:
     """What the candidate's arm has saved from the beginning to a moment, cut as ``health`` is; see ``ArmHealth``."""
     state = RollupState.objects.filter(pk=1).first() or RollupState()
     end = _cut(until, up=True, state=state)
     money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
-    slices = _between(rollout, began_at(rollout) or end, end).filter(arm=Arm.CANDIDATE, reason=DECIDING_REASON)
+    slices = _between(rollout, None, end).filter(arm=Arm.CANDIDATE, reason=DECIDING_REASON)
     sums = Sums()
     # The four numbers alone: the histograms beside them are most of a slice.
-    for row in slices.values_list(*(f"sums__{name}" for name in money)):
-        known = {name: number for name, number in zip(money, row, strict=True) if number}
-        sums.merge(Sums.from_json(known))
+    for row in slices.values_list(*(KT(f"sums__{name}") for name in money)):
+        sums.merge_json({name: int(number) for name, number in zip(money, row, strict=True) if number})
     return ArmHealth(sums=sums, people=None).saved_usd
 
 
@@ -133,12 +139,12 @@ def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> l
 
 @dataclass(frozen=True, kw_only=True)
 class StretchSums:
-    """One stretch's sums by arm and cluster, at the percentage that was in force in it."""
+    """One stretch's sums by arm, at the percentage that was in force in it."""
 
     stretch: int
     percent: Decimal
-    baseline: Clusters = field(default_factory=dict)
-    candidate: Clusters = field(default_factory=dict)
+    baseline: ArmSums = field(default_factory=ArmSums)
+    candidate: ArmSums = field(default_factory=ArmSums)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +156,15 @@ class Evidence:
     window_number: int = 0
 
 
-def evidence(*, rollout: str, run: int) -> Evidence:
-    """The sums of one run, at a cost that knows its stretches and not its calls."""
+def evidence(*, rollout: str, run: int, bins: Collection[BinsName] = ()) -> Evidence:
+    """The sums of one run, at a cost that knows its stretches and not its calls; of the histograms those in ``bins``."""
+    wanted = [name for name in BINS if name in bins]
     windows = list(Window.objects.filter(rollout=rollout, run=run).order_by("number"))
-    found: dict[tuple[str, int, str], dict[int, ClusterSums]] = defaultdict(dict)
-    stored = ClusterSum.objects.filter(rollout=rollout, run=run).exclude(scope=ClusterSum.Scope.DELETED)
-    for scope, stretch, arm, cluster, document in stored.values_list("scope", "stretch", "arm", "cluster", "sums"):
-        found[scope, stretch, arm][cluster] = ClusterSums.from_json(document)
+    found: dict[tuple[str, int, str], ArmSums] = defaultdict(ArmSums)
+    stored = ArmSum.objects.filter(rollout=rollout, run=run).exclude(scope=ArmSum.Scope.DELETED)
+    for scope, stretch, arm, numbers, *packed in stored.values_list("scope", "stretch", "arm", "sums", *wanted):
+        histograms = {name: unpack(rows) for name, rows in zip(wanted, packed, strict=True)}
+        found[scope, stretch, arm] = ArmSums(numbers=numbers, bins=histograms)
 
     def sums(scope: str, window: Window) -> StretchSums:
         return StretchSums(
@@ -170,8 +178,8 @@ def evidence(*, rollout: str, run: int) -> Evidence:
         return Evidence()
     by_stretch = {window.stretch: window for window in windows}
     return Evidence(
-        stretches=tuple(sums(ClusterSum.Scope.STRETCH, by_stretch[stretch]) for stretch in sorted(by_stretch)),
-        window=sums(ClusterSum.Scope.WINDOW, windows[-1]),
+        stretches=tuple(sums(ArmSum.Scope.STRETCH, by_stretch[stretch]) for stretch in sorted(by_stretch)),
+        window=sums(ArmSum.Scope.WINDOW, windows[-1]),
         window_number=windows[-1].number,
     )
 
@@ -182,11 +190,27 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
         yield TotalKey(**{name: getattr(row, name) for name in TotalKey._fields}), Total.from_json(row.sums)
 
 
-def _between(rollout: str, since: datetime, until: datetime) -> "QuerySet[Slice]":
+def _between(rollout: str, since: datetime | None, until: datetime) -> "QuerySet[Slice]":
+    """Slices that make up the time between; ``None`` is from the beginning."""
     wanted = Q(pk__in=[])
+    if since is None:
+        since = floor(until, Grain.DAY)
+        wanted = Q(grain=Grain.DAY, start__lt=since)
     for cut in cover(since, until):
         wanted |= Q(grain=cut.grain, start__gte=cut.start, start__lt=cut.end)
     return Slice.objects.filter(wanted, rollout=rollout)
+
+
+def _is_newest(rollout: str, end: datetime) -> bool:
+    """Whether nothing has begun at ``end`` or later."""
+    # Where slices of five minutes are gone, windows are cut at hours.
+    newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
+    return newest is None or newest < end
+
+
+def _reach(end: datetime, *, is_newest: bool) -> datetime:
+    """Up to the newest call, whole days and hours serve that are not over."""
+    return ceil(end, Grain.DAY) if is_newest else end
 
 
 def _newest(rollout: str, grain: Grain) -> datetime | None:

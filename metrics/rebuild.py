@@ -11,17 +11,26 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 from django.db.models import Max, QuerySet
 
-from metrics.fold import CallRow, ClusterKey, First, Fold, PersonInArm, PersonInRun, SliceKey, coarser
-from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice
-from metrics.rollup import newest_windows, save_clusters, save_first, save_last, save_slices, save_totals
+from metrics.arms import ArmSums
+from metrics.fold import CallRow, ClusterKey, First, Fold, PersonInArm, PersonInRun, SliceKey, coarser, side_by_side
+from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice
+from metrics.rollup import (
+    newest_windows,
+    save_arms,
+    save_first,
+    save_last,
+    save_slices,
+    save_totals,
+    stored_arms,
+)
 from metrics.slices import Grain, floor
-from metrics.sums import DECIDING_REASON, ClusterSums, Sums, cluster_of, person_of
+from metrics.sums import DECIDING_REASON, Sums, cluster_of, person_of
 from metrics.totals import Total, TotalKey
 
 # How long roll-ups wait for a rebuild that shows no sign of life.
 PAUSE = timedelta(minutes=2)
 CHUNK = 20_000
-STRETCH, DELETED = ClusterSum.Scope.STRETCH.value, ClusterSum.Scope.DELETED.value
+STRETCH, DELETED = ArmSum.Scope.STRETCH.value, ArmSum.Scope.DELETED.value
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -160,14 +169,14 @@ def _replace_people(fold: Fold, last: dict[PersonInArm, datetime], horizon: date
 
 
 def _replace_clusters(fold: Fold) -> None:
-    for row in ClusterSum.objects.filter(scope=DELETED):
-        key = ClusterKey(row.rollout, row.run, row.stretch, STRETCH, row.arm, row.cluster)
-        fold.clusters[key].merge(ClusterSums.from_json(row.sums))
     people = FirstSeen.objects.values_list(*PersonInRun._fields, *First._fields).iterator(chunk_size=CHUNK)
     for rollout, run, person, _started_at, stretch, arm in people:
         fold.clusters[ClusterKey(rollout, run, stretch, STRETCH, arm, cluster_of(person))].people += 1
-    ClusterSum.objects.exclude(scope=DELETED).delete()
-    save_clusters(fold.clusters)
+    arms = side_by_side(fold.clusters)
+    for key, deleted in stored_arms(ArmSum.objects.filter(scope=DELETED)):
+        arms.setdefault(key._replace(scope=STRETCH), ArmSums()).merge(deleted)
+    ArmSum.objects.exclude(scope=DELETED).delete()
+    save_arms(arms)
 
 
 def _replace_totals(fold: Fold) -> None:

@@ -74,6 +74,16 @@ class _Additive:
             elif theirs:
                 setattr(self, part.name, getattr(self, part.name) + sign * theirs)
 
+    def merge_json(self, document: Mapping[str, Any]) -> None:
+        """Add numbers that are as ``to_json`` gives them; the quicker way where many are added up."""
+        for name, theirs in document.items():
+            if isinstance(theirs, dict):
+                mine = getattr(self, name)
+                for key, count in theirs.items():
+                    mine[key] = mine.get(key, 0) + count
+            else:
+                setattr(self, name, getattr(self, name) + theirs)
+
     def to_json(self) -> dict[str, Any]:
         """The numbers that are not zero, in one order: equal sums are equal documents."""
         document: dict[str, Any] = {}

@@ -191,7 +191,7 @@ def _sample(rollout: Rollout, stage: Stage) -> tuple[str, str, AnswerName, str]:
         if stretch.percent == stage.percent
     ]
     counts = [
-        sum(sums.n for stretch in at_stage for sums in getattr(stretch, arm).values())
+        sum(getattr(stretch, arm).total("n") for stretch in at_stage)
         for arm in ("candidate", "baseline")
     ]
     needed = counts[:1] if stage.percent == 100 else counts

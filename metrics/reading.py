@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 
 from django.db.models import Q, QuerySet
 from django.db.models.fields.json import KT
@@ -50,64 +51,92 @@ def last_request_at(rollout: str) -> datetime | None:
 
 
 def health(*, rollout: str, since: datetime, until: datetime) -> Health:
-    """Both arms between two moments, cut at five minutes (``since`` earlier, ``until`` later).
+    """Both arms between two moments: see ``UpTo.health``."""
+    return UpTo(rollout=rollout, until=until).health(since=since)
 
-    Only ``DECIDING_REASON`` enters the arms. The same cost at any size, but for a window that ends before the newest
-    call: its people are counted from the calls. Where old calls are deleted, windows are cut at whole hours.
+
+class UpTo:
+    """One rollout's roll-ups up to a moment, for whoever asks more than one thing of them.
+
+    They are read as they are asked for, but where they stand is looked up once. Moments are cut at five minutes
+    (``until`` later, a beginning earlier), or at whole hours where old calls are deleted.
     """
-    state = RollupState.objects.filter(pk=1).first() or RollupState()
-    since, end = (_cut(moment, up=up, state=state) for moment, up in ((since, False), (until, True)))
-    is_newest = _is_newest(rollout, end)
-    arms: dict[str, Sums] = defaultdict(Sums)
-    other: dict[str, int] = defaultdict(int)
-    slices = _between(rollout, since, _reach(end, is_newest=is_newest))
-    for arm, reason, document in slices.values_list("arm", "reason", "sums"):
-        if reason == DECIDING_REASON:
-            arms[arm].merge_json(document)
-        else:
-            other[reason] += document.get("requests", 0)
 
-    def of(arm: Arm) -> ArmHealth:
-        people = (
-            arms[arm].last_seen
-            if is_newest
-            else people_between(rollout=rollout, arm=arm, reason=DECIDING_REASON, since=since, until=end)
+    def __init__(self, *, rollout: str, until: datetime) -> None:
+        self._rollout = rollout
+        self._state = RollupState.objects.filter(pk=1).first() or RollupState()
+        self._until = self._cut(until, up=True)
+
+    def health(self, *, since: datetime) -> Health:
+        """Both arms from ``since`` on. Only ``DECIDING_REASON`` enters the arms.
+
+        The same cost at any size, but where newer calls have come: then people are counted from the calls.
+        """
+        since = self._cut(since, up=False)
+        arms: dict[str, Sums] = defaultdict(Sums)
+        other: dict[str, int] = defaultdict(int)
+        for arm, reason, document in self._slices(since).values_list("arm", "reason", "sums"):
+            if reason == DECIDING_REASON:
+                arms[arm].merge_json(document)
+            else:
+                other[reason] += document.get("requests", 0)
+
+        def of(arm: Arm) -> ArmHealth:
+            people = (
+                arms[arm].last_seen
+                if self._is_newest
+                else people_between(
+                    rollout=self._rollout, arm=arm, reason=DECIDING_REASON, since=since, until=self._until
+                )
+            )
+            return ArmHealth(sums=arms[arm], people=people)
+
+        return Health(
+            rollout=self._rollout,
+            since=since,
+            until=self._until,
+            as_of=self._state.rolled_at,
+            baseline=of(Arm.BASELINE),
+            candidate=of(Arm.CANDIDATE),
+            other={reason: other[reason] for reason in sorted(other) if other[reason]},
         )
-        return ArmHealth(sums=arms[arm], people=people)
 
-    return Health(
-        rollout=rollout,
-        since=since,
-        until=end,
-        as_of=state.rolled_at,
-        baseline=of(Arm.BASELINE),
-        candidate=of(Arm.CANDIDATE),
-        other={reason: other[reason] for reason in sorted(other) if other[reason]},
-    )
+    def requests(self, *, since: datetime) -> dict[str, int]:
+        """How many requests each arm has in ``health``; an arm without any may be left out."""
+        counts: dict[str, int] = defaultdict(int)
+        slices = self._slices(self._cut(since, up=False)).filter(reason=DECIDING_REASON)
+        for arm, number in slices.values_list("arm", KT("sums__requests")):
+            counts[arm] += int(number or 0)
+        return dict(counts)
 
+    def saved_usd(self) -> Decimal | None:
+        """What the candidate's arm has saved from the beginning on; see ``ArmHealth``."""
+        money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
+        today = floor(self._until, Grain.DAY)
+        wanted = Q(grain=Grain.DAY, start__lt=today) | _in_cuts(today, self._until)
+        slices = Slice.objects.filter(wanted, rollout=self._rollout, arm=Arm.CANDIDATE, reason=DECIDING_REASON)
+        sums = Sums()
+        # The four numbers alone: the histograms beside them are most of a slice.
+        for row in slices.values_list(*(KT(f"sums__{name}") for name in money)):
+            sums.merge_json({name: int(number) for name, number in zip(money, row, strict=True) if number})
+        return ArmHealth(sums=sums, people=None).saved_usd
 
-def requests(*, rollout: str, since: datetime, until: datetime) -> dict[str, int]:
-    """How many requests each arm has in ``health`` between these moments; an arm without any may be left out."""
-    state = RollupState.objects.filter(pk=1).first() or RollupState()
-    start, end = _cut(since, up=False, state=state), _cut(until, up=True, state=state)
-    slices = _between(rollout, start, _reach(end, is_newest=_is_newest(rollout, end))).filter(reason=DECIDING_REASON)
-    counts: dict[str, int] = defaultdict(int)
-    for arm, number in slices.values_list("arm", KT("sums__requests")):
-        counts[arm] += int(number or 0)
-    return dict(counts)
+    @cached_property
+    def _is_newest(self) -> bool:
+        """Whether no call is newer."""
+        # Where slices of five minutes are gone, windows are cut at hours.
+        newest = _newest(self._rollout, Grain.FIVE_MINUTES) or _newest(self._rollout, Grain.HOUR)
+        return newest is None or newest < self._until
 
+    def _slices(self, since: datetime) -> "QuerySet[Slice]":
+        # Up to the newest call, whole days and hours serve that are not over.
+        end = ceil(self._until, Grain.DAY) if self._is_newest else self._until
+        return Slice.objects.filter(_in_cuts(since, end), rollout=self._rollout)
 
-def saved_usd(*, rollout: str, until: datetime) -> Decimal | None:
-    """What the candidate's arm has saved from the beginning to a moment, cut as ``health`` is; see ``ArmHealth``."""
-    state = RollupState.objects.filter(pk=1).first() or RollupState()
-    end = _cut(until, up=True, state=state)
-    money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
-    slices = _between(rollout, None, end).filter(arm=Arm.CANDIDATE, reason=DECIDING_REASON)
-    sums = Sums()
-    # The four numbers alone: the histograms beside them are most of a slice.
-    for row in slices.values_list(*(KT(f"sums__{name}") for name in money)):
-        sums.merge_json({name: int(number) for name, number in zip(money, row, strict=True) if number})
-    return ArmHealth(sums=sums, people=None).saved_usd
+    def _cut(self, moment: datetime, *, up: bool) -> datetime:
+        horizon = self._state.horizon
+        grain = Grain.HOUR if horizon is not None and moment < horizon else Grain.FIVE_MINUTES
+        return ceil(moment, grain) if up else floor(moment, grain)
 
 
 def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> list[Point]:
@@ -190,35 +219,15 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
         yield TotalKey(**{name: getattr(row, name) for name in TotalKey._fields}), Total.from_json(row.sums)
 
 
-def _between(rollout: str, since: datetime | None, until: datetime) -> "QuerySet[Slice]":
-    """Slices that make up the time between; ``None`` is from the beginning."""
+def _in_cuts(since: datetime, until: datetime) -> Q:
+    """Slices that make up the time between."""
     wanted = Q(pk__in=[])
-    if since is None:
-        since = floor(until, Grain.DAY)
-        wanted = Q(grain=Grain.DAY, start__lt=since)
     for cut in cover(since, until):
         wanted |= Q(grain=cut.grain, start__gte=cut.start, start__lt=cut.end)
-    return Slice.objects.filter(wanted, rollout=rollout)
-
-
-def _is_newest(rollout: str, end: datetime) -> bool:
-    """Whether nothing has begun at ``end`` or later."""
-    # Where slices of five minutes are gone, windows are cut at hours.
-    newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
-    return newest is None or newest < end
-
-
-def _reach(end: datetime, *, is_newest: bool) -> datetime:
-    """Up to the newest call, whole days and hours serve that are not over."""
-    return ceil(end, Grain.DAY) if is_newest else end
+    return wanted
 
 
 def _newest(rollout: str, grain: Grain) -> datetime | None:
     """Where the newest slice begins."""
     newest = Slice.objects.filter(rollout=rollout, grain=grain).order_by("-start")
     return newest.values_list("start", flat=True).first()
-
-
-def _cut(moment: datetime, *, up: bool, state: RollupState) -> datetime:
-    grain = Grain.HOUR if state.horizon is not None and moment < state.horizon else Grain.FIVE_MINUTES
-    return ceil(moment, grain) if up else floor(moment, grain)

@@ -42,7 +42,7 @@ def percentile(bins: Mapping[str, int], share: float) -> float | None:
     if not total:
         return None
     wanted, below = share * total, 0
-    for number, count in sorted((int(number), count) for number, count in bins.items()):
+    for number, count in sorted(zip(map(int, bins), bins.values(), strict=True)):
         if count and below + count >= wanted:
             return math.exp((number + (wanted - below) / count) * BIN_WIDTH)
         below += count

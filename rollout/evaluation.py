@@ -10,7 +10,7 @@ from django.db import transaction
 
 from metrics import reading
 from metrics.arms import ArmSums, BinsName
-from metrics.reading import StretchSums
+from metrics.reading import StretchSums, UpTo
 from metrics.sums import MICRO, PICO
 from rollout import words
 from rollout.criteria import MeasureName
@@ -24,10 +24,12 @@ logger = logging.getLogger(__name__)
 _BINS: Mapping[MeasureName, BinsName] = {"ttft": "ttft_bins", "latency": "latency_bins"}
 
 
-def decide_on(rollout: Rollout, *, now: datetime) -> Decision:
-    """What the present run's sums say, by the rollout's own margins."""
+def decide_on(rollout: Rollout, *, now: datetime, seen: UpTo | None = None) -> Decision:
+    """What the present run's sums say, by the rollout's own margins; ``seen`` is what was read up to ``now`` already."""
     config = config_of(rollout)
-    return Decider(config).decide(_snapshot(rollout, config.p95_measure, now))
+    seen = seen or UpTo(rollout=rollout.name, until=now)
+    today = seen.requests(since=now - timedelta(days=1))
+    return Decider(config).decide(_snapshot(rollout, config.p95_measure, today))
 
 
 def config_of(rollout: Rollout) -> Config:
@@ -118,10 +120,9 @@ def _is_same(last: Evaluation, rollout: Rollout, decision: Decision) -> bool:
     return kept == (decision.verdict, rollout.percent, rollout.run)
 
 
-def _snapshot(rollout: Rollout, slow: MeasureName, now: datetime) -> Snapshot:
+def _snapshot(rollout: Rollout, slow: MeasureName, today: Mapping[str, int]) -> Snapshot:
     # Bins of the one measure whose slowest twentieth is judged: they are most of what there is to read.
     found = reading.evidence(rollout=rollout.name, run=rollout.run, bins=[_BINS[slow]])
-    today = reading.requests(rollout=rollout.name, since=now - timedelta(days=1), until=now)
     return Snapshot(
         stages=[_stage(stretch) for stretch in found.stretches],
         window=None if found.window is None else _stage(found.window),

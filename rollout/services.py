@@ -72,7 +72,7 @@ def parse_hours(given: str) -> int:
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     """How the rollout stands over the ``hours`` before ``now``. Raises RolloutNotFound."""
     rollout = get_rollout(name)
-    health = reading.health(rollout=name, since=now - timedelta(hours=hours), until=now)
+    seen = reading.UpTo(rollout=name, until=now)
     return Status(
         rollout=rollout,
         stages=list(rollout.stages.order_by("position")),
@@ -80,9 +80,9 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
         now=now,
         standing_since=standing_since(rollout),
         shares=shares_of(rollout.baseline),
-        health=health,
-        saved_ever_usd=reading.saved_usd(rollout=name, until=now),
-        decision=evaluation.decide_on(rollout, now=now),
+        health=seen.health(since=now - timedelta(hours=hours)),
+        saved_ever_usd=seen.saved_usd(),
+        decision=evaluation.decide_on(rollout, now=now, seen=seen),
     )
 
 

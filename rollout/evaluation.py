@@ -135,8 +135,9 @@ def _snapshot(rollout: Rollout, slow: MeasureName, today: Mapping[str, int]) -> 
 
 def _srm_peak(rollout: Rollout) -> float:
     """The largest evidence of a wrong split that was seen in this run."""
-    last = Evaluation.objects.filter(rollout=rollout.name).first()
-    return last.evidence.get("srm_peak", 0.0) if last is not None and last.evidence.get("run") == rollout.run else 0.0
+    last = Evaluation.objects.filter(rollout=rollout.name).values_list("evidence__run", "evidence__srm_peak").first()
+    run, peak = last or (None, None)
+    return float(peak or 0) if run == rollout.run else 0.0
 
 
 def _stage(stretch: StretchSums) -> StageSums:

@@ -116,8 +116,8 @@ def find_change(name: str, number: str) -> RolloutChange:
 
 def standing_since(rollout: Rollout) -> datetime:
     """Since when the rollout has had its present state, percentage, people and split."""
-    last = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=[*STEERING, "split"]).first()
-    return rollout.created if last is None else last.changed_at
+    steered = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=[*STEERING, "split"])
+    return steered.values_list("changed_at", flat=True).first() or rollout.created
 
 
 def ensure_default_rollout() -> None:

@@ -121,7 +121,8 @@ class UpTo:
         slices = Slice.objects.filter(wanted, rollout=self._rollout, arm=Arm.CANDIDATE, reason=DECIDING_REASON)
         # Added up where they lie: there is a slice for every day that ever was.
         found = slices.aggregate(**{name: Sum(Cast(KT(f"sums__{name}"), BigIntegerField())) for name in money})
-        return ArmHealth(sums=Sums(**{name: int(number or 0) for name, number in found.items()}), people=None).saved_usd
+        sums = Sums(**{name: int(number or 0) for name, number in found.items()})
+        return ArmHealth(sums=sums, people=None).saved_usd
 
     @cached_property
     def _is_newest(self) -> bool:

@@ -168,4 +168,4 @@ def _cost_of_a_thousand(arm: ArmHealth) -> Any:
 
 
 def _share_of(outcome: str, arm: ArmHealth) -> float | None:
-    return 100 * arm.outcomes.get(outcome, 0) / arm.requests if arm.requests else None
+    return 100 * arm.sums.outcomes.get(outcome, 0) / arm.requests if arm.requests else None

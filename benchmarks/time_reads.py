@@ -1,10 +1,10 @@
 """Times what is read from the roll-ups, in two databases side by side: ``python -m benchmarks.time_reads``.
 
 ``--small`` and ``--large`` are DATABASE_URLs of databases that ``load_calls`` and ``rebuild_rollups`` have filled. One
-process for each measures in turns, so that both meet the same machine; the table has each one's median and p99 and the
-ratio of the two. Status is asked for as a program does it, with a token, and the dashboard as a browser does, both through
-all that stands before them; what is timed ends with the first byte, which comes with the last. ``--busy-day`` also times
-the daily report of a day, in the large one.
+process for each measures in turns, so that both meet the same machine; the table has each one's median and p99, and the
+ratio of the two. Status is asked for as a program does it, with a token, and the dashboard as a browser does, both
+through all that stands before them; what is timed ends with the first byte, which comes with the last. ``--busy-day``
+also times the daily report of a day, in the large one.
 """
 
 import argparse
@@ -44,7 +44,8 @@ def main() -> None:
     print("| what | small p50, ms | large p50, ms | ratio | small p99, ms | large p99, ms | ratio |")
     print("|---|---|---|---|---|---|---|")
     for what, taken in found["large"].items():
-        print(f"| {what} | {_beside(found['small'].get(what), taken, 50)} | {_beside(found['small'].get(what), taken, 99)} |")
+        small = found["small"].get(what)
+        print(f"| {what} | {_beside(small, taken, 50)} | {_beside(small, taken, 99)} |")
 
 
 def _beside(small: list[float] | None, large: list[float], percent: int) -> str:

@@ -121,7 +121,7 @@ class UpTo:
         slices = Slice.objects.filter(wanted, rollout=self._rollout, arm=Arm.CANDIDATE, reason=DECIDING_REASON)
         # Added up where they lie: there is a slice for every day that ever was.
         found = slices.aggregate(**{name: Sum(Cast(KT(f"sums__{name}"), BigIntegerField())) for name in money})
-        sums = Sums(**{name: int(number or 0) for name, number in found.items()})
+        sums = Sums.from_json({name: int(number or 0) for name, number in found.items()})
         return ArmHealth(sums=sums, people=None).saved_usd
 
     @cached_property
@@ -189,7 +189,7 @@ class Evidence:
 
 
 def evidence(*, rollout: str, run: int, bins: Collection[BinsName] = ()) -> Evidence:
-    """The sums of one run, at a cost that knows its stretches and not its calls; of the histograms those in ``bins``."""
+    """The sums of one run, with the histograms in ``bins``, at a cost that knows its stretches and not its calls."""
     wanted = [name for name in BINS if name in bins]
     windows = list(Window.objects.filter(rollout=rollout, run=run).order_by("number"))
     found: dict[tuple[str, int, str], ArmSums] = defaultdict(ArmSums)

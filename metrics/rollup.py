@@ -241,9 +241,7 @@ def save_arms(arms: Mapping[ArmKey, ArmSums]) -> None:
     """Write arms' sums."""
     ArmSum.objects.bulk_create(
         (
-            ArmSum(
-                **key._asdict(), sums=sums.to_json(), **{name: pack(sums.bins.get(name, {})) for name in BINS}
-            )
+            ArmSum(**key._asdict(), sums=sums.to_json(), **{name: pack(sums.bins.get(name, {})) for name in BINS})
             for key, sums in arms.items()
         ),
         update_conflicts=True,

@@ -25,7 +25,7 @@ _BINS: Mapping[MeasureName, BinsName] = {"ttft": "ttft_bins", "latency": "latenc
 
 
 def decide_on(rollout: Rollout, *, now: datetime, seen: UpTo | None = None) -> Decision:
-    """What the present run's sums say, by the rollout's own margins; ``seen`` is what was read up to ``now`` already."""
+    """What the present run's sums say, by the rollout's own margins; ``seen``: what was read up to ``now`` already."""
     config = config_of(rollout)
     seen = seen or UpTo(rollout=rollout.name, until=now)
     today = seen.requests(since=now - timedelta(days=1))

@@ -16,11 +16,15 @@ TABLES = (Slice, ArmSum, CallTotal, FirstSeen, LastSeen, Window)
 
 def stored() -> dict[str, list[Any]]:
     """Every roll-up as it is stored, without the rows' own ids; sums that are nothing count as none."""
+
+    def values(table: Any) -> list[dict[str, Any]]:
+        return list(table.objects.values())
+
     return {
         table.__name__: sorted(
             # PostgreSQL's driver gives bytes as a view of them.
             str(sorted((name, bytes(value) if name in BINS else value) for name, value in row.items() if name != "id"))
-            for row in table.objects.values()
+            for row in values(table)
             if row.get("sums") != {}
         )
         for table in TABLES

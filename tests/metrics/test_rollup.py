@@ -176,7 +176,7 @@ def test_evidence_starts_anew_with_each_stretch_and_each_two_thousand_requests(m
 
 
 def total(sums: Any) -> int:
-    return sums.baseline.total("n") + sums.candidate.total("n")
+    return int(sums.baseline.total("n") + sums.candidate.total("n"))
 
 
 @pytest.mark.django_db

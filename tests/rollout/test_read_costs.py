@@ -84,7 +84,7 @@ def test_a_decision_reads_two_arms_of_each_stretch_and_of_the_window_and_nothing
 
 @pytest.mark.parametrize("measure", ["ttft", "latency"])
 def test_what_is_decided_from_the_roll_ups_is_what_the_calls_say_one_by_one(measure):
-    Rollout.objects.update(percent=Decimal(50), p95_measure=measure, latency_measure=measure)
+    Rollout.objects.update(percent=Decimal(50))
     much_traffic(now=NOW, calls=1900)
     one_by_one = Stream()
     one_by_one.begin_stage(percent=50)
@@ -102,6 +102,7 @@ def test_what_is_decided_from_the_roll_ups_is_what_the_calls_say_one_by_one(meas
         )
 
     current = rollout()
+    current.p95_measure = current.latency_measure = measure
     found = decide_on(current, now=NOW)
     expected = Decider(config_of(current)).decide(one_by_one.snapshot())
 

@@ -232,7 +232,4 @@ def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:
 
 
 def _sum(clusters: Clusters) -> tuple[float, float]:
-    y = n = 0.0
-    for of_y, of_n in clusters.values():
-        y, n = y + of_y, n + of_n
-    return y, n
+    return sum([y for y, _n in clusters.values()]), sum([n for _y, n in clusters.values()])

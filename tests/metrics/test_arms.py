@@ -95,7 +95,7 @@ class Table:
 
 @pytest.mark.django_db
 def test_rows_of_a_cluster_each_are_carried_over_to_the_last_digit_and_back():
-    migration = import_module("metrics.migrations.0006_arms_side_by_side")
+    migration = import_module("metrics.migrations.0007_arms_side_by_side")
     mixed(60)
     roll_up(now=NOW)
     expected = stored()["ArmSum"]

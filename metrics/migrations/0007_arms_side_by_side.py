@@ -83,7 +83,7 @@ def unpack(packed):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metrics', '0005_modelcall_application'),
+        ('metrics', '0006_partitions_of_calls'),
     ]
 
     operations = [

@@ -1,4 +1,4 @@
-"""What status, decision and dashboard cost: the same queries whether ten calls are recorded or thousands.
+"""What status, decision and dashboard cost: no more queries for thousands of calls than for ten.
 
 And what the roll-ups say is what the calls say, one by one.
 """
@@ -68,13 +68,14 @@ def test_a_status_takes_the_same_queries_at_any_size(hours, most):
 
 
 @pytest.mark.parametrize("span", ["1h", "24h", "7d", "90d"])
-def test_a_dashboard_takes_the_same_queries_at_any_size(admin: Client, span):
+def test_a_dashboard_takes_no_more_queries_the_more_calls_there_are(admin: Client, span):
     def read() -> None:
         page = f"/admin/rollout/rollout/{rollout().pk}/dashboard/?range={span}"
         assert admin.get(page).status_code == 200
 
+    # Where few calls have failed, failures are looked for further back.
     few = with_calls(10, read)
-    assert with_calls(4000, read) == few <= 32
+    assert with_calls(4000, read) <= few <= 33
 
 
 def test_a_decision_reads_two_arms_of_each_stretch_and_of_the_window_and_nothing_else():

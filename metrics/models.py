@@ -298,7 +298,9 @@ class RollupState(models.Model):
     rolled_at = models.DateTimeField(null=True, help_text="When nothing was left to roll up.")
     changed_at = models.DateTimeField(null=True, help_text="When calls were last added, or all was made anew.")
     horizon = models.DateTimeField(null=True, help_text="Calls that started before it are deleted.")
-    paused_until = models.DateTimeField(null=True, help_text="A rebuild is at work, and was alive two minutes before.")
+    rebuilding_until = models.DateTimeField(
+        null=True, help_text="A rebuild is at work, and was alive two minutes before."
+    )
 
     def __str__(self) -> str:
         return f"{self.rolled_at}"

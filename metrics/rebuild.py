@@ -73,7 +73,7 @@ class _Pause:
         RollupState.objects.get_or_create(pk=1)
         with transaction.atomic():
             state = RollupState.objects.select_for_update().get(pk=1)
-            if state.paused_until is not None and state.paused_until > self._clock():
+            if state.rebuilding_until is not None and state.rebuilding_until > self._clock():
                 raise RebuildRefused
             self._write(self._clock() + PAUSE)
         return state.horizon or BEGINNING
@@ -91,12 +91,12 @@ class _Pause:
         RollupState.objects.filter(pk=1).update(changed_at=self._clock())
 
     def _check(self) -> None:
-        if RollupState.objects.select_for_update().get(pk=1).paused_until != self._until:
+        if RollupState.objects.select_for_update().get(pk=1).rebuilding_until != self._until:
             raise RebuildRefused
 
     def _write(self, until: datetime | None) -> None:
         self._until = until
-        RollupState.objects.filter(pk=1).update(paused_until=until)
+        RollupState.objects.filter(pk=1).update(rebuilding_until=until)
 
 
 def _days(pause: _Pause) -> Iterator[tuple[datetime, "QuerySet[ModelCall]"]]:

@@ -91,7 +91,7 @@ def store(fold: Fold) -> None:
 def _roll_up_batch(now: datetime) -> int:
     with transaction.atomic():
         state = lock_state()
-        if state is None or (state.paused_until is not None and state.paused_until > now):
+        if state is None or (state.rebuilding_until is not None and state.rebuilding_until > now):
             return 0
         # Locked: a rating that comes now waits, and makes its call pending again.
         waiting = ModelCall.objects.select_for_update().filter(pending=True, ended_at__isnull=False)

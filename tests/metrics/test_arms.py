@@ -1,12 +1,15 @@
 """Clusters side by side: nothing is lost on the way in, out, or together."""
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +20,8 @@ from metrics.rollup import newest_windows, roll_up, rows
 from metrics.sums import CLUSTERS, ClusterSums
 from tests.metrics.factories import NOW
 from tests.metrics.rollup_steps import mixed, stored
+
+SIDE_BY_SIDE = "0008_arms_side_by_side"
 
 _counts = st.dictionaries(st.integers(0, 300).map(str), st.integers(1, 2**31 - 1), max_size=5)
 _sums = st.builds(
@@ -73,29 +78,8 @@ def test_a_count_that_has_no_room_is_an_error_and_not_another_number():
 # --- rows of a cluster each, as they were before ---
 
 
-class Table:
-    """Rows as a migration sees them."""
-
-    def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
-        self.rows = [SimpleNamespace(**row) for row in rows]
-        self.objects = self
-
-    def __call__(self, **row: Any) -> Any:
-        return SimpleNamespace(**row)
-
-    def all(self) -> "Table":
-        return self
-
-    def iterator(self, **_: Any) -> Iterable[Any]:
-        return iter(self.rows)
-
-    def bulk_create(self, rows: Iterable[Any]) -> None:
-        self.rows += rows
-
-
 @pytest.mark.django_db
 def test_rows_of_a_cluster_each_are_carried_over_to_the_last_digit_and_back():
-    migration = import_module("metrics.migrations.0007_arms_side_by_side")
     mixed(60)
     roll_up(now=NOW)
     expected = stored()["ArmSum"]
@@ -103,19 +87,33 @@ def test_rows_of_a_cluster_each_are_carried_over_to_the_last_digit_and_back():
     fold.add(rows(ModelCall.objects.all()))
     for key, first in fold.first.items():
         fold.move_first(key, old=None, new=first)
-    before = [{**key._asdict(), "sums": sums.to_json()} for key, sums in fold.clusters.items()]
     assert len(side_by_side(fold.clusters)) == ArmSum.objects.count() == 4
+    before = [{**key._asdict(), "sums": sums.to_json()} for key, sums in fold.clusters.items()]
+    older("ClusterSum").objects.bulk_create(older("ClusterSum")(**row) for row in before)
     ArmSum.objects.all().delete()
-    old = Table(before)
-    tables = {"ClusterSum": old, "ArmSum": ArmSum, "RollupState": RollupState}
-    apps = SimpleNamespace(get_model=lambda _app, name: tables[name])
+    migration = import_module(f"metrics.migrations.{SIDE_BY_SIDE}")
+    apps = SimpleNamespace(get_model=lambda _app, name: ArmSum if name == "ArmSum" else older(name))
 
     migration.put_side_by_side(apps, None)
     assert stored()["ArmSum"] == expected
+    # To the version before, a rebuild is at work; to this one, none is.
+    assert older("RollupState").objects.get().paused_until.year == 9999
+    assert RollupState.objects.get().rebuilding_until is None
 
-    old.rows = []
     migration.put_apart(apps, None)
-    assert sorted(map(vars, old.rows), key=place) == sorted(before, key=place)
+    back = older("ClusterSum").objects.values(*before[0])
+    assert sorted(back, key=place) == sorted(before, key=place)
+    assert older("RollupState").objects.get().paused_until is None
+
+
+@cache
+def older(name: str) -> Any:
+    """A model as the version before knows it."""
+    return (
+        MigrationLoader(connection)
+        .project_state(("metrics", SIDE_BY_SIDE), at_end=False)
+        .apps.get_model("metrics", name)
+    )
 
 
 def place(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,20 +1,22 @@
 """Sums of clusters, an arm a row instead of a cluster a row: what is stored is carried over, to the last digit.
 
-The old table goes at once: a worker of the version before then fails instead of counting calls where nobody looks, and
-those calls wait.
+A worker of the version before must not count calls in the old table, where nobody looks any more: to it, a rebuild is at
+work, and calls wait for the new workers. It can read on: the old table stays, until no such version runs.
 """
 
 import struct
+from datetime import datetime, timezone
 
 from django.db import migrations, models
 
 CLUSTERS = 128
 BINS = ("ttft_bins", "latency_bins")
 KEY = ("rollout", "run", "stretch", "scope", "arm")
+ALWAYS = datetime(9999, 1, 1, tzinfo=timezone.utc)
 
 
 def put_side_by_side(apps, schema_editor):
-    hold_rollups(apps)
+    pause_older_workers(apps, ALWAYS)
     arms = {}
     for row in apps.get_model("metrics", "ClusterSum").objects.all().iterator(chunk_size=2000):
         key = tuple(getattr(row, name) for name in KEY)
@@ -39,8 +41,9 @@ def put_side_by_side(apps, schema_editor):
 
 
 def put_apart(apps, schema_editor):
-    hold_rollups(apps)
+    pause_older_workers(apps, None)
     ClusterSum = apps.get_model("metrics", "ClusterSum")
+    ClusterSum.objects.all().delete()
     for row in apps.get_model("metrics", "ArmSum").objects.all().iterator(chunk_size=50):
         clusters = [{} for _ in range(CLUSTERS)]
         for name, values in row.sums.items():
@@ -59,9 +62,13 @@ def put_apart(apps, schema_editor):
         )
 
 
-def hold_rollups(apps):
-    """Until the migration is through: what a worker adds meanwhile would be lost."""
-    list(apps.get_model("metrics", "RollupState").objects.select_for_update().all())
+def pause_older_workers(apps, until):
+    """And hold all others until the migration is through: what they add meanwhile would be lost."""
+    states = apps.get_model("metrics", "RollupState").objects
+    if apps.get_model("metrics", "ModelCall").objects.exists():
+        states.get_or_create(pk=1)
+    list(states.select_for_update().all())
+    states.update(paused_until=until)
 
 
 def pack(bins):
@@ -83,7 +90,7 @@ def unpack(packed):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metrics', '0006_partitions_of_calls'),
+        ('metrics', '0007_columns_that_older_code_leaves_out'),
     ]
 
     operations = [
@@ -104,6 +111,16 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('rollout', 'run', 'stretch', 'scope', 'arm'), name='one_sum_of_an_arm')],
             },
         ),
+        migrations.AddField(
+            model_name='rollupstate',
+            name='rebuilding_until',
+            field=models.DateTimeField(help_text='A rebuild is at work, and was alive two minutes before.', null=True),
+        ),
         migrations.RunPython(put_side_by_side, put_apart),
-        migrations.DeleteModel(name='ClusterSum'),
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.DeleteModel(name='ClusterSum'),
+                migrations.RemoveField(model_name='rollupstate', name='paused_until'),
+            ],
+        ),
     ]

@@ -1,8 +1,10 @@
 """Times what is read from the roll-ups, in two databases side by side: ``python -m benchmarks.time_reads``.
 
 ``--small`` and ``--large`` are DATABASE_URLs of databases that ``load_calls`` and ``rebuild_rollups`` have filled. One
-process for each measures in turns, so that both meet the same machine; the table has each one's median and the ratio
-of the two. ``--busy-day`` also times the daily report of a day, in the large one.
+process for each measures in turns, so that both meet the same machine; the table has each one's median and p99, and the
+ratio of the two. Status is asked for as a program does it, with a token, and the dashboard as a browser does, both
+through all that stands before them; what is timed ends with the first byte, which comes with the last. ``--busy-day``
+also times the daily report of a day, in the large one.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from functools import partial
 from typing import Any
 
 ROUNDS = 3
-REPEATS = 10
+REPEATS = 40
 
 
 def main() -> None:
@@ -39,12 +41,23 @@ def main() -> None:
                 vars(options)[size], options.busy_day if size == "large" else None
             ).items():
                 found[size].setdefault(what, []).extend(taken)
-    print("| what | small, ms | large, ms | ratio |\n|---|---|---|---|")
+    print("| what | small p50, ms | large p50, ms | ratio | small p99, ms | large p99, ms | ratio |")
+    print("|---|---|---|---|---|---|---|")
     for what, taken in found["large"].items():
-        large = statistics.median(taken)
-        small = statistics.median(found["small"][what]) if what in found["small"] else None
-        written = ("–", "–") if small is None else (f"{small:.1f}", f"{large / small:.2f}")
-        print(f"| {what} | {written[0]} | {large:.1f} | {written[1]} |")
+        small = found["small"].get(what)
+        print(f"| {what} | {_beside(small, taken, 50)} | {_beside(small, taken, 99)} |")
+
+
+def _beside(small: list[float] | None, large: list[float], percent: int) -> str:
+    of_large = _percentile(large, percent)
+    if small is None:
+        return f"– | {of_large:.1f} | –"
+    of_small = _percentile(small, percent)
+    return f"{of_small:.1f} | {of_large:.1f} | {of_large / of_small:.2f}"
+
+
+def _percentile(taken: list[float], percent: int) -> float:
+    return statistics.quantiles(taken, n=100, method="inclusive")[percent - 1] if len(taken) > 1 else taken[0]
 
 
 def _in_a_process(database: str, busy_day: date | None) -> dict[str, list[float]]:
@@ -67,6 +80,7 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
     from django.utils import timezone
 
     from chat.models import User
+    from chat.tokens import create_token
     from rollout import reports
     from rollout.changes import get_rollout
     from rollout.evaluation import decide_on
@@ -75,17 +89,20 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
     name = settings.DEFAULT_ROLLOUT
     rollout = get_rollout(name)
     person, _made = User.objects.get_or_create(username="bench", defaults={"is_staff": True, "is_superuser": True})
-    client = Client()
-    client.force_login(person)
+    browser = Client()
+    browser.force_login(person)
+    _token, text = create_token(user=person, name="bench")
+    program = Client(headers={"Authorization": f"Bearer {text}"})
     page = f"/admin/rollout/rollout/{rollout.pk}/dashboard/"
     # Files are hashed where a site is installed; here nothing was collected.
     plain = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     found = {"decision": _times(lambda: decide_on(rollout, now=timezone.now()))}
     with override_settings(STORAGES=plain, ALLOWED_HOSTS=["*"]):
-        for what, path in (
-            ("status, 24 h", "/api/gemini-rollout-status"),
-            ("status, 30 d", "/api/gemini-rollout-status?hours=720"),
-            *((f"dashboard, {span}", f"{page}?range={span}") for span in ("1h", "24h", "7d", "90d")),
+        for what, client, path in (
+            ("status, 24 h", program, f"/api/v1/rollouts/{name}/status"),
+            ("status, 30 d", program, f"/api/v1/rollouts/{name}/status?hours=720"),
+            ("older status, 24 h", program, "/api/gemini-rollout-status"),
+            *((f"dashboard, {span}", browser, f"{page}?range={span}") for span in ("1h", "24h", "7d", "90d")),
         ):
             found[what] = _times(partial(_get, client, path))
     if busy_day is not None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from metrics.arms import ArmSums
 from metrics.slices import Grain, floor
 from metrics.sums import DECIDING_REASON, ClusterSums, Sums, cluster_of, person_of
 from metrics.totals import Total, TotalKey, total_key
@@ -58,7 +59,7 @@ class SliceKey(NamedTuple):
 
 
 class ClusterKey(NamedTuple):
-    """Which cluster's sums: see ``models.ClusterSum``."""
+    """Which cluster's sums."""
 
     rollout: str
     run: int
@@ -66,6 +67,16 @@ class ClusterKey(NamedTuple):
     scope: str
     arm: str
     cluster: int
+
+
+class ArmKey(NamedTuple):
+    """Which arm's sums: see ``models.ArmSum``."""
+
+    rollout: str
+    run: int
+    stretch: int
+    scope: str
+    arm: str
 
 
 class PersonInRun(NamedTuple):
@@ -173,6 +184,14 @@ class Fold:
             if start is not None:
                 key = SliceKey(person.rollout, Grain.FIVE_MINUTES, start, person.arm, DECIDING_REASON)
                 self.slices[key].last_seen += sign
+
+
+def side_by_side(clusters: Mapping[ClusterKey, ClusterSums]) -> dict[ArmKey, ArmSums]:
+    """The same sums, each arm's clusters together."""
+    arms: dict[ArmKey, dict[int, ClusterSums]] = defaultdict(dict)
+    for key, sums in clusters.items():
+        arms[ArmKey(*key[:-1])][key.cluster] = sums
+    return {key: ArmSums.of(of_arm) for key, of_arm in arms.items()}
 
 
 def coarser(slices: Mapping[SliceKey, Sums], grain: Grain) -> dict[SliceKey, Sums]:

@@ -184,8 +184,8 @@ class Window(models.Model):
         return f"{self.rollout} {self.run} {self.number}"
 
 
-class ClusterSum(models.Model):
-    """One arm of a stretch in one cluster of people: see ``sums.ClusterSums``. Kept up by ``rollup`` alone.
+class ArmSum(models.Model):
+    """One arm of a stretch, in all clusters of people: see ``arms.ArmSums``. Kept up by ``rollup`` alone.
 
     ``scope`` tells what the sums are over: the whole stretch; its newest window; or those of the stretch's calls whose
     rows are deleted, which are part of the whole and what a rebuild begins from.
@@ -203,18 +203,17 @@ class ClusterSum(models.Model):
     stretch = models.PositiveIntegerField()
     scope = models.CharField(max_length=10, choices=Scope)
     arm = models.CharField(max_length=10, choices=Arm)
-    cluster = models.PositiveSmallIntegerField()
-    sums = models.JSONField(default=dict)
+    sums = models.JSONField(default=dict, help_text="Each number's list, one place for each cluster.")
+    ttft_bins = models.BinaryField(default=bytes, help_text="See arms.pack.")
+    latency_bins = models.BinaryField(default=bytes)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["rollout", "run", "stretch", "scope", "arm", "cluster"], name="one_sum_of_a_cluster"
-            )
+            models.UniqueConstraint(fields=["rollout", "run", "stretch", "scope", "arm"], name="one_sum_of_an_arm")
         ]
 
     def __str__(self) -> str:
-        return f"{self.rollout} {self.stretch} {self.scope} {self.arm} {self.cluster}"
+        return f"{self.rollout} {self.stretch} {self.scope} {self.arm}"
 
 
 class FirstSeen(models.Model):
@@ -299,7 +298,9 @@ class RollupState(models.Model):
     rolled_at = models.DateTimeField(null=True, help_text="When nothing was left to roll up.")
     changed_at = models.DateTimeField(null=True, help_text="When calls were last added, or all was made anew.")
     horizon = models.DateTimeField(null=True, help_text="Calls that started before it are deleted.")
-    paused_until = models.DateTimeField(null=True, help_text="A rebuild is at work, and was alive two minutes before.")
+    rebuilding_until = models.DateTimeField(
+        null=True, help_text="A rebuild is at work, and was alive two minutes before."
+    )
 
     def __str__(self) -> str:
         return f"{self.rolled_at}"

@@ -5,21 +5,23 @@ services; is told the time.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Q, QuerySet, Sum
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 
+from metrics.arms import BINS, ArmSums, BinsName, unpack
 from metrics.health import ArmHealth, Health, Point
-from metrics.models import Arm, CallTotal, ClusterSum, RollupState, Slice, Window
+from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
 from metrics.slices import Grain, ceil, cover, floor
-from metrics.sums import DECIDING_REASON, ClusterSums, Sums
+from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
-
-Clusters = Mapping[int, ClusterSums]
 
 
 def rolled_at() -> datetime | None:
@@ -50,58 +52,94 @@ def last_request_at(rollout: str) -> datetime | None:
 
 
 def health(*, rollout: str, since: datetime, until: datetime) -> Health:
-    """Both arms between two moments, cut at five minutes (``since`` earlier, ``until`` later).
+    """Both arms between two moments: see ``UpTo.health``."""
+    return UpTo(rollout=rollout, until=until).health(since=since)
 
-    Only ``DECIDING_REASON`` enters the arms. The same cost at any size, but for a window that ends before the newest
-    call: its people are counted from the calls. Where old calls are deleted, windows are cut at whole hours.
+
+class UpTo:
+    """One rollout's roll-ups up to a moment, for whoever asks more than one thing of them.
+
+    They are read as they are asked for, but where they stand is looked up once. Moments are cut at five minutes
+    (``until`` later, a beginning earlier), or at whole hours where old calls are deleted.
     """
-    state = RollupState.objects.filter(pk=1).first() or RollupState()
-    since, end = (_cut(moment, up=up, state=state) for moment, up in ((since, False), (until, True)))
-    # Where slices of five minutes are gone, windows are cut at hours.
-    newest = _newest(rollout, Grain.FIVE_MINUTES) or _newest(rollout, Grain.HOUR)
-    is_newest = newest is None or newest < end
-    # Up to the newest call, whole days and hours serve that are not over.
-    arms: dict[str, Sums] = defaultdict(Sums)
-    other: dict[str, int] = defaultdict(int)
-    slices = _between(rollout, since, ceil(end, Grain.DAY) if is_newest else end)
-    for arm, reason, document in slices.values_list("arm", "reason", "sums"):
-        sums = Sums.from_json(document)
-        if reason == DECIDING_REASON:
-            arms[arm].merge(sums)
-        else:
-            other[reason] += sums.requests
 
-    def of(arm: Arm) -> ArmHealth:
-        people = (
-            arms[arm].last_seen
-            if is_newest
-            else people_between(rollout=rollout, arm=arm, reason=DECIDING_REASON, since=since, until=end)
+    def __init__(self, *, rollout: str, until: datetime) -> None:
+        self._rollout = rollout
+        self._state = RollupState.objects.filter(pk=1).first() or RollupState()
+        self._until = self._cut(until, up=True)
+        self._read: dict[datetime, Health] = {}
+
+    def health(self, *, since: datetime) -> Health:
+        """Both arms from ``since`` on. Only ``DECIDING_REASON`` enters the arms.
+
+        The same cost at any size, but where newer calls have come: then people are counted from the calls.
+        """
+        since = self._cut(since, up=False)
+        arms: dict[str, Sums] = defaultdict(Sums)
+        other: dict[str, int] = defaultdict(int)
+        for arm, reason, document in self._slices(since).values_list("arm", "reason", "sums"):
+            if reason == DECIDING_REASON:
+                arms[arm].merge_json(document)
+            else:
+                other[reason] += document.get("requests", 0)
+
+        def of(arm: Arm) -> ArmHealth:
+            people = (
+                arms[arm].last_seen
+                if self._is_newest
+                else people_between(
+                    rollout=self._rollout, arm=arm, reason=DECIDING_REASON, since=since, until=self._until
+                )
+            )
+            return ArmHealth(sums=arms[arm], people=people)
+
+        self._read[since] = health = Health(
+            rollout=self._rollout,
+            since=since,
+            until=self._until,
+            as_of=self._state.rolled_at,
+            baseline=of(Arm.BASELINE),
+            candidate=of(Arm.CANDIDATE),
+            other={reason: other[reason] for reason in sorted(other) if other[reason]},
         )
-        return ArmHealth(sums=arms[arm], people=people)
+        return health
 
-    return Health(
-        rollout=rollout,
-        since=since,
-        until=end,
-        as_of=state.rolled_at,
-        baseline=of(Arm.BASELINE),
-        candidate=of(Arm.CANDIDATE),
-        other={reason: other[reason] for reason in sorted(other) if other[reason]},
-    )
+    def requests(self, *, since: datetime) -> dict[str, int]:
+        """How many requests each arm has in ``health``; an arm without any may be left out."""
+        since = self._cut(since, up=False)
+        if (known := self._read.get(since)) is not None:
+            return {Arm.BASELINE: known.baseline.requests, Arm.CANDIDATE: known.candidate.requests}
+        slices = self._slices(since).filter(reason=DECIDING_REASON).order_by()
+        counted = slices.values_list("arm").annotate(number=Sum(Cast(KT("sums__requests"), BigIntegerField())))
+        return {arm: int(number) for arm, number in counted if number}
 
+    def saved_usd(self) -> Decimal | None:
+        """What the candidate's arm has saved from the beginning on; see ``ArmHealth``."""
+        money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
+        today = floor(self._until, Grain.DAY)
+        wanted = Q(grain=Grain.DAY, start__lt=today) | _in_cuts(today, self._until)
+        slices = Slice.objects.filter(wanted, rollout=self._rollout, arm=Arm.CANDIDATE, reason=DECIDING_REASON)
+        # Added up where they lie: there is a slice for every day that ever was.
+        found = slices.aggregate(**{name: Sum(Cast(KT(f"sums__{name}"), BigIntegerField())) for name in money})
+        sums = Sums.from_json({name: int(number or 0) for name, number in found.items()})
+        return ArmHealth(sums=sums, people=None).saved_usd
 
-def saved_usd(*, rollout: str, until: datetime) -> Decimal | None:
-    """What the candidate's arm has saved from the beginning to a moment, cut as ``health`` is; see ``ArmHealth``."""
-    state = RollupState.objects.filter(pk=1).first() or RollupState()
-    end = _cut(until, up=True, state=state)
-    money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
-    slices = _between(rollout, began_at(rollout) or end, end).filter(arm=Arm.CANDIDATE, reason=DECIDING_REASON)
-    sums = Sums()
-    # The four numbers alone: the histograms beside them are most of a slice.
-    for row in slices.values_list(*(f"sums__{name}" for name in money)):
-        known = {name: number for name, number in zip(money, row, strict=True) if number}
-        sums.merge(Sums.from_json(known))
-    return ArmHealth(sums=sums, people=None).saved_usd
+    @cached_property
+    def _is_newest(self) -> bool:
+        """Whether no call is newer."""
+        # Where slices of five minutes are gone, windows are cut at hours.
+        newest = _newest(self._rollout, Grain.FIVE_MINUTES) or _newest(self._rollout, Grain.HOUR)
+        return newest is None or newest < self._until
+
+    def _slices(self, since: datetime) -> "QuerySet[Slice]":
+        # Up to the newest call, whole days and hours serve that are not over.
+        end = ceil(self._until, Grain.DAY) if self._is_newest else self._until
+        return Slice.objects.filter(_in_cuts(since, end), rollout=self._rollout)
+
+    def _cut(self, moment: datetime, *, up: bool) -> datetime:
+        horizon = self._state.horizon
+        grain = Grain.HOUR if horizon is not None and moment < horizon else Grain.FIVE_MINUTES
+        return ceil(moment, grain) if up else floor(moment, grain)
 
 
 def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> list[Point]:
@@ -133,12 +171,12 @@ def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> l
 
 @dataclass(frozen=True, kw_only=True)
 class StretchSums:
-    """One stretch's sums by arm and cluster, at the percentage that was in force in it."""
+    """One stretch's sums by arm, at the percentage that was in force in it."""
 
     stretch: int
     percent: Decimal
-    baseline: Clusters = field(default_factory=dict)
-    candidate: Clusters = field(default_factory=dict)
+    baseline: ArmSums = field(default_factory=ArmSums)
+    candidate: ArmSums = field(default_factory=ArmSums)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +188,15 @@ class Evidence:
     window_number: int = 0
 
 
-def evidence(*, rollout: str, run: int) -> Evidence:
-    """The sums of one run, at a cost that knows its stretches and not its calls."""
+def evidence(*, rollout: str, run: int, bins: Collection[BinsName] = ()) -> Evidence:
+    """The sums of one run, with the histograms in ``bins``, at a cost that knows its stretches and not its calls."""
+    wanted = [name for name in BINS if name in bins]
     windows = list(Window.objects.filter(rollout=rollout, run=run).order_by("number"))
-    found: dict[tuple[str, int, str], dict[int, ClusterSums]] = defaultdict(dict)
-    stored = ClusterSum.objects.filter(rollout=rollout, run=run).exclude(scope=ClusterSum.Scope.DELETED)
-    for scope, stretch, arm, cluster, document in stored.values_list("scope", "stretch", "arm", "cluster", "sums"):
-        found[scope, stretch, arm][cluster] = ClusterSums.from_json(document)
+    found: dict[tuple[str, int, str], ArmSums] = defaultdict(ArmSums)
+    stored = ArmSum.objects.filter(rollout=rollout, run=run).exclude(scope=ArmSum.Scope.DELETED)
+    for scope, stretch, arm, numbers, *packed in stored.values_list("scope", "stretch", "arm", "sums", *wanted):
+        histograms = {name: unpack(rows) for name, rows in zip(wanted, packed, strict=True)}
+        found[scope, stretch, arm] = ArmSums(numbers=numbers, bins=histograms)
 
     def sums(scope: str, window: Window) -> StretchSums:
         return StretchSums(
@@ -170,8 +210,8 @@ def evidence(*, rollout: str, run: int) -> Evidence:
         return Evidence()
     by_stretch = {window.stretch: window for window in windows}
     return Evidence(
-        stretches=tuple(sums(ClusterSum.Scope.STRETCH, by_stretch[stretch]) for stretch in sorted(by_stretch)),
-        window=sums(ClusterSum.Scope.WINDOW, windows[-1]),
+        stretches=tuple(sums(ArmSum.Scope.STRETCH, by_stretch[stretch]) for stretch in sorted(by_stretch)),
+        window=sums(ArmSum.Scope.WINDOW, windows[-1]),
         window_number=windows[-1].number,
     )
 
@@ -182,19 +222,15 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
         yield TotalKey(**{name: getattr(row, name) for name in TotalKey._fields}), Total.from_json(row.sums)
 
 
-def _between(rollout: str, since: datetime, until: datetime) -> "QuerySet[Slice]":
+def _in_cuts(since: datetime, until: datetime) -> Q:
+    """Slices that make up the time between."""
     wanted = Q(pk__in=[])
     for cut in cover(since, until):
         wanted |= Q(grain=cut.grain, start__gte=cut.start, start__lt=cut.end)
-    return Slice.objects.filter(wanted, rollout=rollout)
+    return wanted
 
 
 def _newest(rollout: str, grain: Grain) -> datetime | None:
     """Where the newest slice begins."""
     newest = Slice.objects.filter(rollout=rollout, grain=grain).order_by("-start")
     return newest.values_list("start", flat=True).first()
-
-
-def _cut(moment: datetime, *, up: bool, state: RollupState) -> datetime:
-    grain = Grain.HOUR if state.horizon is not None and moment < state.horizon else Grain.FIVE_MINUTES
-    return ceil(moment, grain) if up else floor(moment, grain)

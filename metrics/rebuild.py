@@ -11,17 +11,26 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 from django.db.models import Max, QuerySet
 
-from metrics.fold import CallRow, ClusterKey, First, Fold, PersonInArm, PersonInRun, SliceKey, coarser
-from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice
-from metrics.rollup import newest_windows, save_clusters, save_first, save_last, save_slices, save_totals
+from metrics.arms import ArmSums
+from metrics.fold import CallRow, ClusterKey, First, Fold, PersonInArm, PersonInRun, SliceKey, coarser, side_by_side
+from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice
+from metrics.rollup import (
+    newest_windows,
+    save_arms,
+    save_first,
+    save_last,
+    save_slices,
+    save_totals,
+    stored_arms,
+)
 from metrics.slices import Grain, floor
-from metrics.sums import DECIDING_REASON, ClusterSums, Sums, cluster_of, person_of
+from metrics.sums import DECIDING_REASON, Sums, cluster_of, person_of
 from metrics.totals import Total, TotalKey
 
 # How long roll-ups wait for a rebuild that shows no sign of life.
 PAUSE = timedelta(minutes=2)
 CHUNK = 20_000
-STRETCH, DELETED = ClusterSum.Scope.STRETCH.value, ClusterSum.Scope.DELETED.value
+STRETCH, DELETED = ArmSum.Scope.STRETCH.value, ArmSum.Scope.DELETED.value
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,7 +73,7 @@ class _Pause:
         RollupState.objects.get_or_create(pk=1)
         with transaction.atomic():
             state = RollupState.objects.select_for_update().get(pk=1)
-            if state.paused_until is not None and state.paused_until > self._clock():
+            if state.rebuilding_until is not None and state.rebuilding_until > self._clock():
                 raise RebuildRefused
             self._write(self._clock() + PAUSE)
         return state.horizon or BEGINNING
@@ -82,12 +91,12 @@ class _Pause:
         RollupState.objects.filter(pk=1).update(changed_at=self._clock())
 
     def _check(self) -> None:
-        if RollupState.objects.select_for_update().get(pk=1).paused_until != self._until:
+        if RollupState.objects.select_for_update().get(pk=1).rebuilding_until != self._until:
             raise RebuildRefused
 
     def _write(self, until: datetime | None) -> None:
         self._until = until
-        RollupState.objects.filter(pk=1).update(paused_until=until)
+        RollupState.objects.filter(pk=1).update(rebuilding_until=until)
 
 
 def _days(pause: _Pause) -> Iterator[tuple[datetime, "QuerySet[ModelCall]"]]:
@@ -160,14 +169,14 @@ def _replace_people(fold: Fold, last: dict[PersonInArm, datetime], horizon: date
 
 
 def _replace_clusters(fold: Fold) -> None:
-    for row in ClusterSum.objects.filter(scope=DELETED):
-        key = ClusterKey(row.rollout, row.run, row.stretch, STRETCH, row.arm, row.cluster)
-        fold.clusters[key].merge(ClusterSums.from_json(row.sums))
     people = FirstSeen.objects.values_list(*PersonInRun._fields, *First._fields).iterator(chunk_size=CHUNK)
     for rollout, run, person, _started_at, stretch, arm in people:
         fold.clusters[ClusterKey(rollout, run, stretch, STRETCH, arm, cluster_of(person))].people += 1
-    ClusterSum.objects.exclude(scope=DELETED).delete()
-    save_clusters(fold.clusters)
+    arms = side_by_side(fold.clusters)
+    for key, deleted in stored_arms(ArmSum.objects.filter(scope=DELETED)):
+        arms.setdefault(key._replace(scope=STRETCH), ArmSums()).merge(deleted)
+    ArmSum.objects.exclude(scope=DELETED).delete()
+    save_arms(arms)
 
 
 def _replace_totals(fold: Fold) -> None:

@@ -89,7 +89,7 @@ def _drop(partition: Partition, horizon: datetime) -> int | None:
 def _begin(horizon: datetime) -> None:
     """Take the lock of the roll-ups; not while a rebuild is at work, which reads what would go."""
     state = RollupState.objects.select_for_update().get(pk=1)
-    if state.paused_until is not None:
+    if state.rebuilding_until is not None:
         raise _Kept("the roll-ups are being rebuilt")
     if state.horizon is None or state.horizon < horizon:
         state.horizon = horizon

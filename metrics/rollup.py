@@ -5,16 +5,17 @@ to do, a call that ends late is simply taken late. Part of metrics' services; is
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
 from django.db.models import Q
 
+from metrics.arms import BINS, ArmSums, pack, unpack
 from metrics.fold import (
+    ArmKey,
     CallRow,
-    ClusterKey,
     First,
     Fold,
     NewestWindow,
@@ -22,16 +23,17 @@ from metrics.fold import (
     PersonInRun,
     SliceKey,
     coarser,
+    side_by_side,
 )
-from metrics.models import CallTotal, ClusterSum, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
+from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
 from metrics.slices import Grain
-from metrics.sums import DECIDING_REASON, ClusterSums, Sums
+from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
 
 BATCH = 2000
 # As long as there is traffic, evidence starts anew each time this many requests have come.
 WINDOW_REQUESTS = 2000
-WINDOW = ClusterSum.Scope.WINDOW.value
+WINDOW = ArmSum.Scope.WINDOW.value
 
 
 def roll_up(*, now: datetime, batches: int | None = None) -> int:
@@ -82,14 +84,14 @@ def store(fold: Fold) -> None:
     _see_first(fold)
     _see_last(fold)
     _add_slices(fold.slices)
-    _add_clusters(fold.clusters)
+    _add_arms(side_by_side(fold.clusters))
     _add_totals(fold.totals)
 
 
 def _roll_up_batch(now: datetime) -> int:
     with transaction.atomic():
         state = lock_state()
-        if state is None or (state.paused_until is not None and state.paused_until > now):
+        if state is None or (state.rebuilding_until is not None and state.rebuilding_until > now):
             return 0
         # Locked: a rating that comes now waits, and makes its call pending again.
         waiting = ModelCall.objects.select_for_update().filter(pending=True, ended_at__isnull=False)
@@ -136,13 +138,13 @@ def _open_windows(calls: Iterable[CallRow]) -> None:
 def _begin_window(rollout: str, run: int, **of_window: Any) -> None:
     number = Window.objects.filter(rollout=rollout, run=run).count()
     Window.objects.create(rollout=rollout, run=run, number=number, **of_window)
-    ClusterSum.objects.filter(rollout=rollout, run=run, scope=WINDOW).delete()
+    ArmSum.objects.filter(rollout=rollout, run=run, scope=WINDOW).delete()
 
 
 def _close_full_windows(fold: Fold, now: datetime) -> None:
     for rollout, run in {(key.rollout, key.run) for key in fold.clusters if key.scope == WINDOW}:
-        window = ClusterSum.objects.filter(rollout=rollout, run=run, scope=WINDOW)
-        if sum(sums.get("n", 0) for sums in window.values_list("sums", flat=True)) >= WINDOW_REQUESTS:
+        window = ArmSum.objects.filter(rollout=rollout, run=run, scope=WINDOW)
+        if sum(sum(sums.get("n", ())) for sums in window.values_list("sums", flat=True)) >= WINDOW_REQUESTS:
             newest = Window.objects.filter(rollout=rollout, run=run).latest("number")
             _begin_window(rollout, run, stretch=newest.stretch, percent=newest.percent, starts_at=now)
 
@@ -220,18 +222,32 @@ def save_slices(slices: Mapping[SliceKey, Sums]) -> None:
     _save(Slice, slices, SliceKey._fields, also={"people": None})
 
 
-def _add_clusters(deltas: Mapping[ClusterKey, ClusterSums]) -> None:
+def _add_arms(deltas: Mapping[ArmKey, ArmSums]) -> None:
     for rollout, run, stretch in {(key.rollout, key.run, key.stretch) for key in deltas}:
-        for row in ClusterSum.objects.filter(rollout=rollout, run=run, stretch=stretch):
-            key = ClusterKey(rollout, run, stretch, row.scope, row.arm, row.cluster)
+        for key, stored in stored_arms(ArmSum.objects.filter(rollout=rollout, run=run, stretch=stretch)):
             if key in deltas:
-                deltas[key].merge(ClusterSums.from_json(row.sums))
-    save_clusters(deltas)
+                deltas[key].merge(stored)
+    save_arms(deltas)
 
 
-def save_clusters(clusters: Mapping[ClusterKey, ClusterSums]) -> None:
-    """Write clusters' sums."""
-    _save(ClusterSum, clusters, ClusterKey._fields)
+def stored_arms(wanted: "models.QuerySet[ArmSum]") -> Iterator[tuple[ArmKey, ArmSums]]:
+    """Arms' sums as they are stored."""
+    for row in wanted:
+        bins = {name: unpack(getattr(row, name)) for name in BINS}
+        yield ArmKey(*(getattr(row, name) for name in ArmKey._fields)), ArmSums(numbers=row.sums, bins=bins)
+
+
+def save_arms(arms: Mapping[ArmKey, ArmSums]) -> None:
+    """Write arms' sums."""
+    ArmSum.objects.bulk_create(
+        (
+            ArmSum(**key._asdict(), sums=sums.to_json(), **{name: pack(sums.bins.get(name, {})) for name in BINS})
+            for key, sums in arms.items()
+        ),
+        update_conflicts=True,
+        unique_fields=ArmKey._fields,
+        update_fields=["sums", *BINS],
+    )
 
 
 def _add_totals(deltas: Mapping[TotalKey, Total], *, deleted: bool = False) -> None:
@@ -252,14 +268,14 @@ def add_deleted(fold: Fold) -> None:
 
     A window holds calls that are there: those that go leave it.
     """
-    deltas: dict[ClusterKey, ClusterSums] = {}
-    for key, sums in fold.clusters.items():
+    deltas: dict[ArmKey, ArmSums] = {}
+    for key, sums in side_by_side(fold.clusters).items():
         if key.scope == WINDOW:
-            deltas[key] = ClusterSums()
+            deltas[key] = ArmSums()
             deltas[key].merge(sums, -1)
         else:
-            deltas[key._replace(scope=ClusterSum.Scope.DELETED.value)] = sums
-    _add_clusters(deltas)
+            deltas[key._replace(scope=ArmSum.Scope.DELETED.value)] = sums
+    _add_arms(deltas)
     _add_totals(fold.totals, deleted=True)
 
 

@@ -172,7 +172,7 @@ def pooled_difference(stages: Sequence[ArmPair], scale: Callable[[float], Pair] 
         estimate=estimate,
         variance_baseline=_spread(of_baseline.values()),
         variance_candidate=_spread(of_candidate.values()),
-        variance=correction * sum((of_baseline.get(g, 0.0) + of_candidate.get(g, 0.0)) ** 2 for g in clusters),
+        variance=correction * sum([(of_baseline.get(g, 0.0) + of_candidate.get(g, 0.0)) ** 2 for g in clusters]),
         n_baseline=n_baseline,
         n_candidate=n_candidate,
     )
@@ -206,8 +206,8 @@ def _spread(residuals: Iterable[float]) -> float:
 
 
 def _count(clusters: Clusters) -> float:
-    return sum(n for _y, n in clusters.values())
+    return sum([n for _y, n in clusters.values()])
 
 
 def _total(clusters: Clusters) -> float:
-    return sum(y for y, _n in clusters.values())
+    return sum([y for y, _n in clusters.values()])

@@ -42,7 +42,7 @@ def percentile(bins: Mapping[str, int], share: float) -> float | None:
     if not total:
         return None
     wanted, below = share * total, 0
-    for number, count in sorted((int(number), count) for number, count in bins.items()):
+    for number, count in sorted(zip(map(int, bins), bins.values(), strict=True)):
         if count and below + count >= wanted:
             return math.exp((number + (wanted - below) / count) * BIN_WIDTH)
         below += count
@@ -73,6 +73,16 @@ class _Additive:
                     mine[key] = mine.get(key, 0) + sign * count
             elif theirs:
                 setattr(self, part.name, getattr(self, part.name) + sign * theirs)
+
+    def merge_json(self, document: Mapping[str, Any]) -> None:
+        """Add numbers that are as ``to_json`` gives them; the quicker way where many are added up."""
+        for name, theirs in document.items():
+            if isinstance(theirs, dict):
+                mine = getattr(self, name)
+                for key, count in theirs.items():
+                    mine[key] = mine.get(key, 0) + count
+            else:
+                setattr(self, name, getattr(self, name) + theirs)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers that are not zero, in one order: equal sums are equal documents."""

@@ -190,10 +190,7 @@ def _sample(rollout: Rollout, stage: Stage) -> tuple[str, str, AnswerName, str]:
         for stretch in reading.evidence(rollout=rollout.name, run=rollout.run).stretches
         if stretch.percent == stage.percent
     ]
-    counts = [
-        sum(sums.n for stretch in at_stage for sums in getattr(stretch, arm).values())
-        for arm in ("candidate", "baseline")
-    ]
+    counts = [sum(getattr(stretch, arm).total("n") for stretch in at_stage) for arm in ("candidate", "baseline")]
     needed = counts[:1] if stage.percent == 100 else counts
     why = _("%(candidate)s and %(baseline)s requests, %(least)s wanted in each arm.") % {
         "candidate": f"{counts[0]:,}",

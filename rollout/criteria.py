@@ -4,11 +4,11 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from metrics.stats import ArmPair, Clusters, design_effect, identity, logarithm, pooled_difference, weights
-from rollout.evidence import Arm, BucketSums, Measure, StageSums
+from rollout.evidence import Arm, Measure, Row, StageSums
 
 MeasureName = Literal["ttft", "latency"]
 
@@ -16,6 +16,10 @@ BIN_WIDTH = math.log(1.05)
 # Which share of calls lies beyond the 95th percentile.
 TAIL = 0.05
 MIN_RATINGS = 30
+
+
+# Of each cluster a total and what it is a total of.
+Pick = Callable[[Arm], tuple[Row, Row]]
 
 
 class PerArm(NamedTuple):
@@ -37,7 +41,7 @@ class Finding(NamedTuple):
 
 def both_arms(stage: StageSums) -> bool:
     """Whether there is anything to compare."""
-    return any(sums.n for sums in stage.baseline.values()) and any(sums.n for sums in stage.candidate.values())
+    return any(stage.baseline.n) and any(stage.candidate.n)
 
 
 def errors(stages: Sequence[StageSums], margin: float) -> Finding | None:
@@ -45,7 +49,7 @@ def errors(stages: Sequence[StageSums], margin: float) -> Finding | None:
 
     Farrington & Manning 1990: under the margin's boundary, errors come at q in the baseline and q + m in the candidate.
     """
-    pairs = _pairs(stages, lambda sums: (sums.errors, sums.n))
+    pairs = _pairs(stages, lambda arm: (arm.errors, arm.n))
     shares = weights(pairs)
     if not sum(shares):
         return None
@@ -73,7 +77,7 @@ def errors(stages: Sequence[StageSums], margin: float) -> Finding | None:
 
 def latency(stages: Sequence[StageSums], margin: float, measure: MeasureName) -> Finding | None:
     """The mean difference of ln ms − ln(1 + m): a ratio of geometric means."""
-    return _ratio(stages, lambda sums: _log(sums, measure), math.log1p(margin))
+    return _ratio(stages, lambda arm: _log(arm, measure), math.log1p(margin))
 
 
 def p95_latency(stages: Sequence[StageSums], margin: float, measure: MeasureName) -> Finding | None:
@@ -83,7 +87,7 @@ def p95_latency(stages: Sequence[StageSums], margin: float, measure: MeasureName
     """
     pairs, plain = [], []
     for stage in stages:
-        baseline, candidate = _bins(stage.baseline, measure), _bins(stage.candidate, measure)
+        baseline, candidate = _measure(stage.baseline, measure), _measure(stage.candidate, measure)
         limit = _quantile(baseline, 1 - TAIL)
         beyond = 0.0 if limit is None else limit + math.log1p(margin) / BIN_WIDTH
         limit = limit or 0.0
@@ -97,12 +101,12 @@ def p95_latency(stages: Sequence[StageSums], margin: float, measure: MeasureName
 
 def cost(stages: Sequence[StageSums], margin: float) -> Finding | None:
     """ln(R_c/R_b) − ln(1 − m) on cost per request: positive where less than m is saved."""
-    return _ratio(stages, lambda sums: (sums.sum_cost, sums.cost_n), math.log1p(-margin), scale=logarithm)
+    return _ratio(stages, lambda arm: (arm.sum_cost, arm.cost_n), math.log1p(-margin), scale=logarithm)
 
 
 def satisfaction(stages: Sequence[StageSums], margin: float) -> Finding | None:
     """R_b − R_c − m on ratings, from 30 ratings an arm."""
-    pairs = _pairs(stages, lambda sums: (sums.rating_sum, sums.rating_n))
+    pairs = _pairs(stages, lambda arm: (arm.rating_sum, arm.rating_n))
     if min(ratings(stages)) < MIN_RATINGS:
         return None
     found = pooled_difference(pairs)
@@ -115,12 +119,12 @@ def satisfaction(stages: Sequence[StageSums], margin: float) -> Finding | None:
 
 def ratings(stages: Sequence[StageSums]) -> PerArm:
     """How many ratings each arm has."""
-    return PerArm(*(sum(s.rating_n for stage in stages for s in arm(stage).values()) for arm in _BOTH))
+    return PerArm(*(sum(sum(arm(stage).rating_n) for stage in stages) for arm in _BOTH))
 
 
 def requests(stages: Sequence[StageSums]) -> PerArm:
     """How many requests each arm has, in stages that have both."""
-    return PerArm(*(sum(s.n for stage in stages if both_arms(stage) for s in arm(stage).values()) for arm in _BOTH))
+    return PerArm(*(sum(sum(arm(stage).n) for stage in stages if both_arms(stage)) for arm in _BOTH))
 
 
 def people(stages: Sequence[StageSums]) -> PerArm:
@@ -134,8 +138,7 @@ def against_target(
     """ln of the candidate's geometric mean − ln(target·(1 + m)): for a rollout that never had a baseline beside it."""
     clusters: dict[int, tuple[float, float]] = {}
     for stage in stages:
-        for g, sums in stage.candidate.items():
-            y, n = _log(sums, measure)
+        for g, (y, n) in enumerate(zip(*_log(stage.candidate, measure), strict=True)):
             before = clusters.get(g, (0.0, 0.0))
             clusters[g] = (before[0] + y, before[1] + n)
     total, n = _sum(clusters)
@@ -156,7 +159,7 @@ _BOTH: tuple[Callable[[StageSums], Arm], ...] = (lambda stage: stage.candidate, 
 
 def _ratio(
     stages: Sequence[StageSums],
-    pick: Callable[[BucketSums], tuple[float, float]],
+    pick: Pick,
     margin: float,
     scale: Callable[[float], tuple[float, float]] = identity,
 ) -> Finding | None:
@@ -184,35 +187,29 @@ def _exceedance(pairs: Sequence[ArmPair]) -> tuple[float, float, float] | None:
     return theta, variance, found.n_baseline + found.n_candidate
 
 
-def _pairs(stages: Sequence[StageSums], pick: Callable[[BucketSums], tuple[float, float]]) -> list[ArmPair]:
+def _pairs(stages: Sequence[StageSums], pick: Pick) -> list[ArmPair]:
     return [
-        ArmPair(
-            baseline={g: pick(sums) for g, sums in stage.baseline.items()},
-            candidate={g: pick(sums) for g, sums in stage.candidate.items()},
-        )
+        ArmPair(baseline=_clusters(*pick(stage.baseline)), candidate=_clusters(*pick(stage.candidate)))
         for stage in stages
     ]
 
 
-def _measure(sums: BucketSums, measure: MeasureName) -> Measure:
-    return sums.ttft if measure == "ttft" else sums.latency
+def _clusters(totals: Row, counts: Row) -> Clusters:
+    return dict(enumerate(zip(totals, counts, strict=True)))
 
 
-def _log(sums: BucketSums, measure: MeasureName) -> tuple[float, float]:
-    found = _measure(sums, measure)
+def _measure(arm: Arm, measure: MeasureName) -> Measure:
+    return arm.ttft if measure == "ttft" else arm.latency
+
+
+def _log(arm: Arm, measure: MeasureName) -> tuple[Row, Row]:
+    found = _measure(arm, measure)
     return found.sum_log, found.n
 
 
-def _bins(arm: Arm, measure: MeasureName) -> Mapping[int, Measure]:
-    return {g: _measure(sums, measure) for g, sums in arm.items()}
-
-
-def _quantile(clusters: Mapping[int, Measure], share: float) -> float | None:
+def _quantile(measure: Measure, share: float) -> float | None:
     """Where the quantile lies, in bins: 17.25 is a quarter into bin 17."""
-    bins: dict[int, int] = {}
-    for measure in clusters.values():
-        for number, count in measure.bins.items():
-            bins[number] = bins.get(number, 0) + count
+    bins = {number: sum(counts) for number, counts in measure.bins.items()}
     wanted, below = share * sum(bins.values()), 0.0
     for number in sorted(bins):
         if below + bins[number] >= wanted > 0:
@@ -221,14 +218,13 @@ def _quantile(clusters: Mapping[int, Measure], share: float) -> float | None:
     return None
 
 
-def _beyond(clusters: Mapping[int, Measure], limit: float) -> Clusters:
+def _beyond(measure: Measure, limit: float) -> Clusters:
     """How many calls of each cluster lie beyond a place in bins; the bin that holds it counts in part."""
     whole, part = math.floor(limit), 1 - (limit - math.floor(limit))
-    beyond: dict[int, tuple[float, float]] = {}
-    for g, measure in clusters.items():
-        bins = measure.bins
-        beyond[g] = sum([bins[number] for number in bins if number > whole]) + part * bins.get(whole, 0), measure.n
-    return beyond
+    nothing = [0] * len(measure.n)
+    above = map(sum, zip(nothing, *(counts for number, counts in measure.bins.items() if number > whole), strict=True))
+    at = measure.bins.get(whole, nothing)
+    return _clusters([of + part * here for of, here in zip(above, at, strict=True)], measure.n)
 
 
 def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:
@@ -236,7 +232,4 @@ def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:
 
 
 def _sum(clusters: Clusters) -> tuple[float, float]:
-    y = n = 0.0
-    for of_y, of_n in clusters.values():
-        y, n = y + of_y, n + of_n
-    return y, n
+    return sum([y for y, _n in clusters.values()]), sum([n for _y, n in clusters.values()])

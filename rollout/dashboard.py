@@ -21,7 +21,7 @@ from rollout.changes import get_rollout
 from rollout.charts import Chart, Mark, Sheet, place_of
 from rollout.models import Evaluation, RolloutChange
 from rollout.schedule import Schedule, schedule
-from rollout.serializers import StatusSerializer
+from rollout.serializers import document_of
 from rollout.status import Status
 from rollout.tiles import Line, line_of
 
@@ -105,7 +105,7 @@ class Dashboard:
 def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
     """The dashboard of a rollout over a range that ends ``now``. Raises RolloutNotFound."""
     current = services.status(name, hours=chosen.hours, now=now)
-    document = StatusSerializer(current).data
+    document = document_of(current)
     changes = list(
         RolloutChange.objects.filter(rollout=name, changed_at__gte=current.health.since, changed_at__lte=now)
     )

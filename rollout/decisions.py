@@ -169,8 +169,8 @@ class Decider:
     """Decides from sums, as often as one likes.
 
     ``Decider(Config(...)).decide(snapshot)`` takes a ``rollout.evidence.Snapshot``: the run's stages (stretches of
-    constant percentage), oldest first, each with the sums of both arms in each of 128 clusters of people
-    (``{cluster: BucketSums}``; a cluster is a hash of the person, so one person's calls all lie in one), and the sums
+    constant percentage), oldest first, each with the sums of both arms in 128 clusters of people side by side
+    (``rollout.evidence.Arm``; a cluster is a hash of the person, so one person's calls all lie in one), and the sums
     since the last restart of the evidence (``window``). ``rollout.evidence.Stream`` makes snapshots from single calls.
     It keeps nothing between calls: ``Decision.srm_peak`` goes into the next snapshot's ``srm_peak``.
 
@@ -277,7 +277,7 @@ class Decider:
         if any(measured.both_arms(stage) for stage in snapshot.stages):
             return False
         config = self.config
-        n = sum(sums.n for stage in snapshot.stages for sums in stage.candidate.values())
+        n = sum(sum(stage.candidate.n) for stage in snapshot.stages)
         if n < MIN_CALLS or measured.people(snapshot.stages).candidate < MIN_PEOPLE:
             return False
         found = measured.against_target(

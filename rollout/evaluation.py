@@ -9,22 +9,27 @@ from typing import Any
 from django.db import transaction
 
 from metrics import reading
-from metrics.reading import StretchSums
-from metrics.sums import MICRO, PICO, ClusterSums
+from metrics.arms import ArmSums, BinsName
+from metrics.reading import StretchSums, UpTo
+from metrics.sums import MICRO, PICO
 from rollout import words
 from rollout.criteria import MeasureName
 from rollout.decisions import Config, Decider, Decision
-from rollout.evidence import Arm, BucketSums, Measure, Snapshot, StageSums
+from rollout.evidence import Arm, Measure, Snapshot, StageSums
 from rollout.models import Evaluation, Rollout
 from rollout.notices import notify_decision
 
 logger = logging.getLogger(__name__)
 
+_BINS: Mapping[MeasureName, BinsName] = {"ttft": "ttft_bins", "latency": "latency_bins"}
 
-def decide_on(rollout: Rollout, *, now: datetime) -> Decision:
-    """What the present run's sums say, by the rollout's own margins."""
+
+def decide_on(rollout: Rollout, *, now: datetime, seen: UpTo | None = None) -> Decision:
+    """What the present run's sums say, by the rollout's own margins; ``seen``: what was read up to ``now`` already."""
     config = config_of(rollout)
-    return Decider(config).decide(_snapshot(rollout, config.p95_measure, now))
+    seen = seen or UpTo(rollout=rollout.name, until=now)
+    today = seen.requests(since=now - timedelta(days=1))
+    return Decider(config).decide(_snapshot(rollout, config.p95_measure, today))
 
 
 def config_of(rollout: Rollout) -> Config:
@@ -115,53 +120,52 @@ def _is_same(last: Evaluation, rollout: Rollout, decision: Decision) -> bool:
     return kept == (decision.verdict, rollout.percent, rollout.run)
 
 
-def _snapshot(rollout: Rollout, slow: MeasureName, now: datetime) -> Snapshot:
-    found = reading.evidence(rollout=rollout.name, run=rollout.run)
-    today = reading.health(rollout=rollout.name, since=now - timedelta(days=1), until=now)
+def _snapshot(rollout: Rollout, slow: MeasureName, today: Mapping[str, int]) -> Snapshot:
+    # Bins of the one measure whose slowest twentieth is judged: they are most of what there is to read.
+    found = reading.evidence(rollout=rollout.name, run=rollout.run, bins=[_BINS[slow]])
     return Snapshot(
-        stages=[_stage(stretch, slow) for stretch in found.stretches],
-        window=None if found.window is None else _stage(found.window, slow),
+        stages=[_stage(stretch) for stretch in found.stretches],
+        window=None if found.window is None else _stage(found.window),
         window_number=found.window_number,
         srm_peak=_srm_peak(rollout),
-        candidate_per_day=today.candidate.requests or None,
-        baseline_per_day=today.baseline.requests or None,
+        candidate_per_day=today.get("candidate") or None,
+        baseline_per_day=today.get("baseline") or None,
     )
 
 
 def _srm_peak(rollout: Rollout) -> float:
     """The largest evidence of a wrong split that was seen in this run."""
-    last = Evaluation.objects.filter(rollout=rollout.name).first()
-    return last.evidence.get("srm_peak", 0.0) if last is not None and last.evidence.get("run") == rollout.run else 0.0
+    last = Evaluation.objects.filter(rollout=rollout.name).values_list("evidence__run", "evidence__srm_peak").first()
+    run, peak = last or (None, None)
+    return float(peak or 0) if run == rollout.run else 0.0
 
 
-def _stage(stretch: StretchSums, slow: MeasureName) -> StageSums:
+def _stage(stretch: StretchSums) -> StageSums:
     return StageSums(
         percent=float(stretch.percent),
-        baseline=_arm(stretch.baseline, slow),
-        candidate=_arm(stretch.candidate, slow),
-        baseline_people=sum(sums.people for sums in stretch.baseline.values()),
-        candidate_people=sum(sums.people for sums in stretch.candidate.values()),
+        baseline=_arm(stretch.baseline),
+        candidate=_arm(stretch.candidate),
+        baseline_people=stretch.baseline.total("people"),
+        candidate_people=stretch.candidate.total("people"),
     )
 
 
-def _arm(clusters: Mapping[int, ClusterSums], slow: MeasureName) -> Arm:
-    return {cluster: _bucket(sums, slow) for cluster, sums in clusters.items()}
-
-
-def _bucket(sums: ClusterSums, slow: MeasureName) -> BucketSums:
-    """Bins of the one measure whose slowest twentieth is judged: they are most of what there is to read."""
-    ttft_bins, latency_bins = (_bins(sums.ttft_bins), {}) if slow == "ttft" else ({}, _bins(sums.latency_bins))
-    return BucketSums(
-        n=sums.n,
-        errors=sums.errors,
-        ttft=Measure(n=sums.ttft_n, sum_log=sums.sum_log_ttft / MICRO, bins=ttft_bins),
-        latency=Measure(n=sums.latency_n, sum_log=sums.sum_log_latency / MICRO, bins=latency_bins),
-        cost_n=sums.cost_n,
-        sum_cost=sums.sum_cost / PICO,
-        rating_n=sums.rating_n,
-        rating_sum=sums.rating_sum,
+def _arm(sums: ArmSums) -> Arm:
+    return Arm(
+        n=sums.each("n"),
+        errors=sums.each("errors"),
+        ttft=_measure(sums, "ttft"),
+        latency=_measure(sums, "latency"),
+        cost_n=sums.each("cost_n"),
+        sum_cost=[cost / PICO for cost in sums.each("sum_cost")],
+        rating_n=sums.each("rating_n"),
+        rating_sum=sums.each("rating_sum"),
     )
 
 
-def _bins(bins: Mapping[str, int]) -> dict[int, int]:
-    return dict(zip(map(int, bins), bins.values(), strict=True))
+def _measure(sums: ArmSums, name: MeasureName) -> Measure:
+    return Measure(
+        n=sums.each(f"{name}_n"),
+        sum_log=[log / MICRO for log in sums.each(f"sum_log_{name}")],
+        bins=sums.bins.get(_BINS[name], {}),
+    )

@@ -7,40 +7,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from metrics.sums import cluster_of, latency_bin, micro_log, person_of
+from metrics.sums import CLUSTERS, cluster_of, latency_bin, micro_log, person_of
 
 ArmName = Literal["baseline", "candidate"]
+
+
+# A number of every one of the 128 clusters of people, by its place.
+Row = Sequence[float]
+Counts = Sequence[int]
+_NOTHING: Counts = (0,) * CLUSTERS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """Latencies of calls that produced text: how many, the sum of ln ms, and calls by bin (floor(ln ms / ln 1.05))."""
 
-    n: int = 0
-    sum_log: float = 0.0
-    bins: Mapping[int, int] = field(default_factory=dict)
+    n: Counts = _NOTHING
+    sum_log: Row = _NOTHING
+    bins: Mapping[int, Counts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BucketSums:
-    """One arm in one of 128 clusters of people, in one stage or window.
+class Arm:
+    """One arm in one stage or window: each number of all 128 clusters of people, side by side.
 
     ``n`` are requests that ended and were not cancelled, ``errors`` those of them that failed. Costs are of
     the requests whose cost is known, in one currency.
     """
 
-    n: int = 0
-    errors: int = 0
+    n: Counts = _NOTHING
+    errors: Counts = _NOTHING
     ttft: Measure = field(default_factory=Measure)
     latency: Measure = field(default_factory=Measure)
-    cost_n: int = 0
-    sum_cost: float = 0.0
-    rating_n: int = 0
-    rating_sum: float = 0.0
-
-
-# Cluster → sums; clusters without calls may be left out.
-Arm = Mapping[int, BucketSums]
+    cost_n: Counts = _NOTHING
+    sum_cost: Row = _NOTHING
+    rating_n: Counts = _NOTHING
+    rating_sum: Row = _NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,34 +76,58 @@ class Snapshot:
     baseline_per_day: float | None = None
 
 
+def _zeros() -> list[int]:
+    return [0] * CLUSTERS
+
+
+def _float_zeros() -> list[float]:
+    return [0.0] * CLUSTERS
+
+
+@dataclass(kw_only=True)
+class _MeasureTally:
+    """A ``Measure`` that is still being added up."""
+
+    n: list[int] = field(default_factory=_zeros)
+    sum_log: list[float] = field(default_factory=_float_zeros)
+    bins: dict[int, list[int]] = field(default_factory=dict)
+
+    def add(self, cluster: int, ms: int | None) -> None:
+        """Count a latency; ``None`` is none."""
+        if ms is not None:
+            self.n[cluster] += 1
+            self.sum_log[cluster] += micro_log(ms) / 1e6
+            self.bins.setdefault(latency_bin(ms), _zeros())[cluster] += 1
+
+    def sums(self) -> Measure:
+        """As the decision takes them."""
+        return Measure(n=[*self.n], sum_log=[*self.sum_log], bins={number: [*row] for number, row in self.bins.items()})
+
+
 @dataclass(kw_only=True)
 class _Tally:
-    """``BucketSums`` that are still being added up."""
+    """An ``Arm`` that is still being added up."""
 
-    n: int = 0
-    errors: int = 0
-    ttft_n: int = 0
-    ttft_log: float = 0.0
-    ttft_bins: dict[int, int] = field(default_factory=dict)
-    latency_n: int = 0
-    latency_log: float = 0.0
-    latency_bins: dict[int, int] = field(default_factory=dict)
-    cost_n: int = 0
-    sum_cost: float = 0.0
-    rating_n: int = 0
-    rating_sum: float = 0.0
+    n: list[int] = field(default_factory=_zeros)
+    errors: list[int] = field(default_factory=_zeros)
+    ttft: _MeasureTally = field(default_factory=_MeasureTally)
+    latency: _MeasureTally = field(default_factory=_MeasureTally)
+    cost_n: list[int] = field(default_factory=_zeros)
+    sum_cost: list[float] = field(default_factory=_float_zeros)
+    rating_n: list[int] = field(default_factory=_zeros)
+    rating_sum: list[float] = field(default_factory=_float_zeros)
 
-    def sums(self) -> BucketSums:
-        """As the decision takes them; the bins are shared, not copied."""
-        return BucketSums(
-            n=self.n,
-            errors=self.errors,
-            ttft=Measure(n=self.ttft_n, sum_log=self.ttft_log, bins=self.ttft_bins),
-            latency=Measure(n=self.latency_n, sum_log=self.latency_log, bins=self.latency_bins),
-            cost_n=self.cost_n,
-            sum_cost=self.sum_cost,
-            rating_n=self.rating_n,
-            rating_sum=self.rating_sum,
+    def sums(self) -> Arm:
+        """As the decision takes them."""
+        return Arm(
+            n=[*self.n],
+            errors=[*self.errors],
+            ttft=self.ttft.sums(),
+            latency=self.latency.sums(),
+            cost_n=[*self.cost_n],
+            sum_cost=[*self.sum_cost],
+            rating_n=[*self.rating_n],
+            rating_sum=[*self.rating_sum],
         )
 
 
@@ -110,26 +136,15 @@ class _Part:
     """A stage or window that is still being added up."""
 
     percent: float
-    arms: dict[str, dict[int, _Tally]] = field(default_factory=lambda: {"baseline": {}, "candidate": {}})
+    arms: dict[str, _Tally] = field(default_factory=lambda: {"baseline": _Tally(), "candidate": _Tally()})
     people: dict[str, int] = field(default_factory=lambda: {"baseline": 0, "candidate": 0})
-
-    def tally(self, arm: str, cluster: int) -> _Tally:
-        """Where a call of this cluster is added."""
-        clusters = self.arms[arm]
-        found = clusters.get(cluster)
-        if found is None:
-            found = clusters[cluster] = _Tally()
-        return found
 
     def sums(self) -> StageSums:
         """As the decision takes them."""
-        baseline, candidate = (
-            {cluster: tally.sums() for cluster, tally in self.arms[arm].items()} for arm in ("baseline", "candidate")
-        )
         return StageSums(
             percent=self.percent,
-            baseline=baseline,
-            candidate=candidate,
+            baseline=self.arms["baseline"].sums(),
+            candidate=self.arms["candidate"].sums(),
             baseline_people=self.people["baseline"],
             candidate_people=self.people["candidate"],
         )
@@ -175,27 +190,22 @@ class Stream:
             self._begin_window()
         self._in_window += 1
         assert self._window is not None, "begin a stage first"  # noqa: S101
+        place = self._clusters[person]
         for part in (stage, self._window):
-            tally = part.tally(arm, self._clusters[person])
-            tally.n += 1
-            tally.errors += error
-            if ttft_ms is not None:
-                tally.ttft_n += 1
-                tally.ttft_log += micro_log(ttft_ms) / 1e6
-                _count(tally.ttft_bins, ttft_ms)
-            if latency_ms is not None:
-                tally.latency_n += 1
-                tally.latency_log += micro_log(latency_ms) / 1e6
-                _count(tally.latency_bins, latency_ms)
+            tally = part.arms[arm]
+            tally.n[place] += 1
+            tally.errors[place] += error
+            tally.ttft.add(place, ttft_ms)
+            tally.latency.add(place, latency_ms)
             if cost is not None:
-                tally.cost_n += 1
-                tally.sum_cost += cost
+                tally.cost_n[place] += 1
+                tally.sum_cost[place] += cost
             if rating is not None:
-                tally.rating_n += 1
-                tally.rating_sum += rating
+                tally.rating_n[place] += 1
+                tally.rating_sum[place] += rating
 
     def snapshot(self, *, srm_peak: float = 0.0) -> Snapshot:
-        """The sums so far, to be decided on before more calls are added. ``srm_peak`` is the last decision's."""
+        """The sums so far. ``srm_peak`` is the last decision's."""
         return Snapshot(
             stages=tuple(part.sums() for part in self._stages),
             window=None if self._window is None else self._window.sums(),
@@ -207,8 +217,3 @@ class Stream:
         self._window = _Part(percent=self._stages[-1].percent)
         self._windows += 1
         self._in_window = 0
-
-
-def _count(bins: dict[int, int], ms: int) -> None:
-    number = latency_bin(ms)
-    bins[number] = bins.get(number, 0) + 1

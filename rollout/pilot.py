@@ -133,11 +133,11 @@ def _facts(rollout: Rollout, decision: Decision, now: datetime) -> Facts:
 
 
 def _requests(run: Sequence[StretchSums], arm: str, stretch: int) -> int:
-    return sum(sums.n for part in run if part.stretch == stretch for sums in getattr(part, arm).values())
+    return sum(getattr(part, arm).total("n") for part in run if part.stretch == stretch)
 
 
 def _people(run: Sequence[StretchSums], arm: str) -> int:
-    return sum(sums.people for part in run for sums in getattr(part, arm).values())
+    return sum(getattr(part, arm).total("people") for part in run)
 
 
 def _why(facts: Facts, answer: Answer) -> str:

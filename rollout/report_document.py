@@ -52,7 +52,7 @@ def document_of(kind: str, rollout: str, first_day: date, *, earlier: Mapping[st
         "until": until.isoformat(),
         "timeZone": settings.TIME_ZONE,
         **_figures(reading.health(rollout=rollout, since=since, until=until), changes),
-        "savedSinceBeginningUsd": _known(reading.saved_usd(rollout=rollout, until=until)),
+        "savedSinceBeginningUsd": _known(reading.UpTo(rollout=rollout, until=until).saved_usd()),
         "changes": [_change(change) for change in changes],
         "decision": _decision(rollout, until, earlier),
         "series": series_of(rollout, days_of(first_day) if is_week else hours_of(bounds)),

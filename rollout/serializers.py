@@ -7,6 +7,7 @@ rollout's candidate. Percentages are 0 to 100, latencies ms, money USD; null is 
 from collections.abc import Mapping
 from datetime import UTC
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal
 
 from django.utils.translation import gettext as _
@@ -262,6 +263,17 @@ class StatusSerializer(serializers.Serializer[Status]):
     def proceed_or_review(self, status: Status) -> Literal["PROCEED", "REVIEW_NEEDED"]:
         """The older tool's two words for the decision."""
         return "PROCEED" if status.should_proceed else "REVIEW_NEEDED"
+
+
+def document_of(status: Status, shape: type[StatusSerializer] = StatusSerializer) -> dict[str, Any]:
+    """The status document as values for JSON."""
+    return _made(shape).to_representation(status)
+
+
+@cache
+def _made(shape: type[StatusSerializer]) -> StatusSerializer:
+    """One for all: it keeps nothing of what it writes, and to make its fields costs more than to use them."""
+    return shape()
 
 
 class PercentageField(serializers.FloatField):

@@ -78,7 +78,7 @@ def parse_hours(given: str) -> int:
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     """How the rollout stands over the ``hours`` before ``now``. Raises RolloutNotFound."""
     rollout = get_rollout(name)
-    health = reading.health(rollout=name, since=now - timedelta(hours=hours), until=now)
+    seen = reading.UpTo(rollout=name, until=now)
     return Status(
         rollout=rollout,
         stages=list(rollout.stages.order_by("position")),
@@ -86,9 +86,9 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
         now=now,
         standing_since=standing_since(rollout),
         shares=shares_of(rollout.baseline),
-        health=health,
-        saved_ever_usd=reading.saved_usd(rollout=name, until=now),
-        decision=evaluation.decide_on(rollout, now=now),
+        health=seen.health(since=now - timedelta(hours=hours)),
+        saved_ever_usd=seen.saved_usd(),
+        decision=evaluation.decide_on(rollout, now=now, seen=seen),
     )
 
 
@@ -122,8 +122,8 @@ def find_change(name: str, number: str) -> RolloutChange:
 
 def standing_since(rollout: Rollout) -> datetime:
     """Since when the rollout has had its present state, percentage, people and split."""
-    last = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=[*STEERING, "split"]).first()
-    return rollout.created if last is None else last.changed_at
+    steered = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=[*STEERING, "split"])
+    return steered.values_list("changed_at", flat=True).first() or rollout.created
 
 
 def ensure_default_rollout() -> None:

@@ -21,7 +21,7 @@ from rollout.admin.ramp import RampPages
 from rollout.changes import RESET, Actor, ChangeRefused, ChangeWaits, change_rollout, create_rollout
 from rollout.forms import RolloutForm, StageFormSet
 from rollout.models import Rollout, Source, Stage, Verdict
-from rollout.serializers import StatusSerializer
+from rollout.serializers import document_of
 from rollout.steering import STAGE_FIELDS
 
 _NEW_RAMP = _("A new rollout gets the usual ramp (5, 15, 35, 100 %) unless stages are given below.")
@@ -263,7 +263,7 @@ class RolloutAdmin(DashboardPages, ChecklistPages, RampPages):
 
 def _beside(name: str) -> dict[str, Any]:
     """What the page of a rollout shows beside its form."""
-    document = StatusSerializer(services.status(name, now=timezone.now())).data
+    document = document_of(services.status(name, now=timezone.now()))
     return {
         "status": document,
         "verdict": Verdict(document["decision"]).label,

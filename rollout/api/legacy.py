@@ -28,7 +28,7 @@ from rollout.changes import Actor, ChangeRefused, RolloutNotFound, VersionConfli
 from rollout.models import Source
 from rollout.renderers import ReportRenderer
 from rollout.report_text import trend
-from rollout.serializers import ChangedSerializer, ConfigSerializer, ErrorSerializer, StatusSerializer
+from rollout.serializers import ChangedSerializer, ConfigSerializer, ErrorSerializer, StatusSerializer, document_of
 
 
 class StatusPermission(BasePermission):
@@ -81,7 +81,7 @@ class StatusView(APIView):
         """Configuration, health of both arms, criteria, decision, over the last ``hours``."""
         hours = services.parse_hours(request.query_params.get("hours", "24"))
         now = timezone.now()
-        document = StatusSerializer(services.status(settings.DEFAULT_ROLLOUT, hours=hours, now=now)).data
+        document = document_of(services.status(settings.DEFAULT_ROLLOUT, hours=hours, now=now))
         if isinstance(request.accepted_renderer, ReportRenderer):
             series = services.trend(settings.DEFAULT_ROLLOUT, hours=hours, now=now)
             return Response(text.report(document, trend(series)), headers={"Cache-Control": "no-cache"})

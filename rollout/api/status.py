@@ -22,7 +22,7 @@ from rollout.evaluation import decide_on, newest_evaluation
 from rollout.models import Verdict
 from rollout.ramp_serializers import ScheduleSerializer
 from rollout.schedule import schedule
-from rollout.serializers import CriterionSerializer
+from rollout.serializers import CriterionSerializer, document_of
 
 _WEAK_ETAG = OpenApiParameter(
     "ETag",
@@ -71,7 +71,7 @@ class StatusV1View(RolloutView):
         headers = {"ETag": _tag(name, hours, now)}
         if is_known(request, headers["ETag"]):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
-        return Response(StatusV1Serializer(services.status(name, hours=hours, now=now)).data, headers=headers)
+        return Response(document_of(services.status(name, hours=hours, now=now), StatusV1Serializer), headers=headers)
 
 
 class DecisionView(RolloutView):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from chat.demo import AlreadySeeded, delete_demo, seed_demo
 from chat.models import Conversation, Message, User
-from metrics.models import ClusterSum, ModelCall, Slice
+from metrics.models import ArmSum, ModelCall, Slice
 from metrics.pricing import Usage, cost_usd
 from metrics.reading import health, series
 from metrics.rollup import roll_up
@@ -201,7 +201,7 @@ def test_deleting_removes_all_of_it_and_leaves_real_data_as_it_was():
 def sums() -> list[Any]:
     return [
         *Slice.objects.order_by("grain").values("grain", "start", "arm", "sums"),
-        *ClusterSum.objects.order_by("cluster").values("scope", "arm", "cluster", "sums"),
+        *ArmSum.objects.order_by("scope", "arm").values("scope", "arm", "sums"),
     ]
 
 

@@ -205,10 +205,9 @@ def figures(now: datetime) -> dict[str, Any]:
         "calls": list(calls.annotate(Count("id"), Sum("input_tokens"), Sum("output_tokens"), Sum("cost_usd"))),
         "status": {name: (arm.people, without_times(arm.sums.to_json())) for name, arm in arms.items()},
         "evidence": [
-            (stretch.stretch, arm, cluster, without_times(sums.to_json()))
+            (stretch.stretch, arm, without_times(getattr(stretch, arm).to_json()))
             for stretch in evidence.stretches
             for arm in arms
-            for cluster, sums in sorted(getattr(stretch, arm).items())
         ],
         "totals": sorted((key, json.dumps(without_times(sum.to_json()))) for key, sum in reading.call_totals()),
         "changes": [

@@ -24,7 +24,7 @@ from tests.metrics.rollup_steps import NAME, mixed, rebuilt, stored
 
 @pytest.mark.django_db
 def test_roll_ups_wait_for_a_rebuild_that_is_alive_and_not_for_a_dead_one():
-    RollupState.objects.create(pk=1, paused_until=NOW + PAUSE)
+    RollupState.objects.create(pk=1, rebuilding_until=NOW + PAUSE)
     ModelCallFactory()
 
     assert roll_up(now=NOW) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from rollout import decisions
 from rollout.decisions import Config, Decider, Decision
-from rollout.evidence import ArmName, BucketSums, Measure, Snapshot, StageSums, Stream
+from rollout.evidence import Arm, ArmName, Measure, Snapshot, StageSums, Stream
 
 
 def stream(
@@ -210,18 +210,37 @@ def test_a_common_drift_over_a_ramp_is_no_harm():
     assert decide(made).verdict not in ("ROLLBACK", "HOLD")
 
 
+def all_of(number: Any) -> list[Any]:
+    """The same of every cluster."""
+    return [number] * 128
+
+
 @pytest.mark.parametrize(
-    ("sums", "verdict"),
+    ("arm", "verdict"),
     [
-        (BucketSums(n=100), "NOT_ENOUGH_DATA"),
-        (BucketSums(n=100, errors=100), "NOT_ENOUGH_DATA"),
-        (BucketSums(n=100, ttft=Measure(n=100, sum_log=100 * math.log(140), bins={101: 100})), "NOT_ENOUGH_DATA"),
+        (Arm(n=all_of(100)), "NOT_ENOUGH_DATA"),
+        (Arm(n=all_of(100), errors=all_of(100)), "NOT_ENOUGH_DATA"),
+        (
+            Arm(
+                n=all_of(100),
+                ttft=Measure(n=all_of(100), sum_log=all_of(100 * math.log(140)), bins={101: all_of(100)}),
+            ),
+            "NOT_ENOUGH_DATA",
+        ),
         # It costs the same, for sure: nothing is saved.
-        (BucketSums(n=100, cost_n=100, sum_cost=1.0, rating_n=100, rating_sum=500), "ROLLBACK"),
+        (
+            Arm(
+                n=all_of(100),
+                cost_n=all_of(100),
+                sum_cost=all_of(1.0),
+                rating_n=all_of(100),
+                rating_sum=all_of(500),
+            ),
+            "ROLLBACK",
+        ),
     ],
 )
-def test_sums_without_any_spread_break_nothing(sums, verdict):
-    arm = dict.fromkeys(range(128), sums)
+def test_sums_without_any_spread_break_nothing(arm, verdict):
     stage = StageSums(percent=50, baseline=arm, candidate=arm, baseline_people=500, candidate_people=500)
 
     assert Decider(Config()).decide(Snapshot(stages=[stage], window=stage)).verdict == verdict

@@ -23,7 +23,7 @@ from rollout.report_text import report_text, trend
 from rollout.reports import ReportNotFound, find_report, parse_day
 from rollout.routing_serializers import ExplanationSerializer
 from rollout.schedule import schedule
-from rollout.serializers import StatusSerializer
+from rollout.serializers import document_of
 from rollout.status import Status
 from rollout.terminal import WORDS, steer
 
@@ -145,7 +145,7 @@ class Command(BaseCommand):
             return
         now = timezone.now()
         current = services.status(name, hours=hours, now=now)
-        document = StatusSerializer(current).data
+        document = document_of(current)
         if action == "schedule" and options["json"]:
             self.stdout.write(json.dumps(ScheduleSerializer(schedule(name, now=now)).data, indent=2))
         elif options["json"]:

@@ -1,0 +1,93 @@
+"""One arm's sums of all clusters of people, side by side: as they are stored, merged and read.
+
+A decision looks at one number of every cluster at a time, so that is how they lie: a list for each number, and for
+each bin of a histogram one. Pure: knows ``sums``; no Django, no clock and no storage.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal, Self, TypeVar
+
+from metrics.sums import CLUSTERS, ClusterSums
+
+Key = TypeVar("Key")
+BinsName = Literal["ttft_bins", "latency_bins"]
+BINS: tuple[BinsName, ...] = ("ttft_bins", "latency_bins")
+NUMBERS = tuple(part.name for part in fields(ClusterSums) if part.name not in BINS)
+
+# One whole number for each cluster, by its place.
+Row = Sequence[int]
+_NOTHING: Row = (0,) * CLUSTERS
+
+
+@dataclass(kw_only=True)
+class ArmSums:
+    """``ClusterSums`` of the 128 clusters: ``numbers`` by name, and by name the histograms, each a row for every bin.
+
+    What is not there is 0. Rows are replaced and never changed, so that they can be shared.
+    """
+
+    numbers: dict[str, Row] = field(default_factory=dict)
+    bins: dict[BinsName, dict[int, Row]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, clusters: Mapping[int, ClusterSums]) -> Self:
+        """Put clusters side by side."""
+        numbers: dict[str, list[int]] = {}
+        bins: dict[BinsName, dict[int, list[int]]] = {name: {} for name in BINS}
+        for cluster, sums in clusters.items():
+            for name in NUMBERS:
+                if number := getattr(sums, name):
+                    numbers.setdefault(name, [*_NOTHING])[cluster] = number
+            for histogram in BINS:
+                for number, count in getattr(sums, histogram).items():
+                    bins[histogram].setdefault(int(number), [*_NOTHING])[cluster] = count
+        return cls(numbers={**numbers}, bins={name: {**rows} for name, rows in bins.items()})
+
+    def each(self, name: str) -> Row:
+        """A number of every cluster."""
+        return self.numbers.get(name, _NOTHING)
+
+    def total(self, name: str) -> int:
+        """A number of all clusters together."""
+        return sum(self.each(name))
+
+    def merge(self, other: Self, sign: int = 1) -> None:
+        """Add another's sums, or take them away (``sign=-1``)."""
+        _merge(self.numbers, other.numbers, sign)
+        for name, rows in other.bins.items():
+            _merge(self.bins.setdefault(name, {}), rows, sign)
+
+    def to_json(self) -> dict[str, Row]:
+        """The numbers without the histograms, those that are 0 everywhere left out, in one order."""
+        return {name: self.numbers[name] for name in sorted(self.numbers) if any(self.numbers[name])}
+
+
+def pack(bins: Mapping[int, Row]) -> bytes:
+    """A histogram as 32-bit whole numbers, lowest byte first: the first bin that holds anything, then bin after bin to
+    the last that does, each with its clusters' counts. Nothing where no bin holds anything.
+
+    Raises ``struct.error`` for a count of two thousand million in one bin of one cluster.
+    """
+    filled = [number for number, row in bins.items() if any(row)]
+    if not filled:
+        return b""
+    span = range(min(filled), max(filled) + 1)
+    counts = [count for number in span for count in bins.get(number, _NOTHING)]
+    return struct.pack(f"<{1 + len(counts)}i", span.start, *counts)
+
+
+def unpack(packed: bytes) -> dict[int, Row]:
+    """Back from ``pack``."""
+    if not packed:
+        return {}
+    first, *counts = struct.unpack(f"<{len(packed) // 4}i", packed)
+    return {
+        first + place: counts[place * CLUSTERS : (place + 1) * CLUSTERS] for place in range(len(counts) // CLUSTERS)
+    }
+
+
+def _merge(mine: dict[Key, Row], theirs: Mapping[Key, Row], sign: int) -> None:
+    for key, row in theirs.items():
+        mine[key] = [a + sign * b for a, b in zip(mine.get(key, _NOTHING), row, strict=True)]

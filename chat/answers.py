@@ -1,6 +1,5 @@
 """HTTP around one answer: ask, follow, stop, try again, rate. Thin: each view makes one call to a service."""
 
-import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -19,9 +18,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from redis.exceptions import RedisError
 
-from chat import accounts, capacity, generation, services
+from chat import accounts, capacity, generation, livelog, services
 from chat.admission import breakers
-from chat.eventlog import EventLog
 from chat.markdown import BlockStream
 from chat.models import Message, User
 from chat.services import AnswerRefused
@@ -46,8 +44,6 @@ _STATUS = {"not_found": 404, "busy": 409, "conflict": 409, "too_long": 413, "una
 _STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # How long a browser waits before it takes up a broken stream again, in ms.
 _RECONNECT_MS = 1000
-# Nobody reads faster than this; between two events, what has come in is put together.
-_PAINT_S = 0.05
 
 
 @require_POST
@@ -99,7 +95,7 @@ async def stop(request: HttpRequest, reply_id: UUID) -> HttpResponse:
     try:
         reply = await in_db(services.get_reply, user=await _signed_in(request), reply_id=reply_id)
         if reply.state == Message.State.RUNNING:
-            await EventLog(reply.id).request_stop()
+            await livelog.request_stop(reply.id)
     except AnswerRefused as refusal:
         return _refused(refusal)
     except (RedisError, OSError):
@@ -235,7 +231,6 @@ async def _stream(request: HttpRequest, reply: Message, seen: int) -> AsyncItera
                 for event in _changes(before, progress, changes):
                     yield event
             before = progress
-            await asyncio.sleep(_PAINT_S)
     yield await in_db(_done, reply, request)
 
 

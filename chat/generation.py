@@ -9,16 +9,18 @@ import logging
 import time
 from contextvars import Context
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from chat import capacity, services, tracing
+from chat import capacity, livelog, services, tracing
 from chat.attempt import Attempt
 from chat.attempts import Next, new_attempt, next_step, run_attempt
 from chat.cancelling import end_tasks, running_after
-from chat.eventlog import EventLog, close_clients
+from chat.eventlog import close_clients
+from chat.livelog import LiveLog
 from chat.log_context import bind, open_log_context
 from chat.models import Message
 from chat.providers.base import ProviderUnavailable
@@ -34,15 +36,19 @@ ALIVE_EVERY_S = 10.0
 END_RETRIES_S = (0.5, 2.0, 5.0)
 
 # The loop keeps weak references to tasks only.
-_running: set[asyncio.Task[None]] = set()
+_running: "dict[asyncio.Task[None], Answer]" = {}
+_savers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
 
 def start(job: Job) -> None:
     """Begin to generate, in the background of the running event loop."""
+    loop, answer = asyncio.get_running_loop(), Answer(job)
     # An empty context: the task outlives the request whose context it would carry on.
-    task = asyncio.get_running_loop().create_task(Answer(job).run(), name=f"answer {job.reply_id}", context=Context())
-    _running.add(task)
-    task.add_done_callback(_running.discard)
+    task = loop.create_task(answer.run(), name=f"answer {job.reply_id}", context=Context())
+    _running[task] = answer
+    task.add_done_callback(_running.pop)
+    if loop not in _savers or _savers[loop].done():
+        _savers[loop] = loop.create_task(_keep_saving(), name="partial texts", context=Context())
     capacity.answers.add(1)
     task.add_done_callback(lambda _task: capacity.answers.add(-1))
 
@@ -55,8 +61,24 @@ async def drain(grace_s: float) -> None:
 async def shut_down(grace_s: float) -> None:
     """Before the process ends: ``drain``, then close all connections."""
     await drain(grace_s)
+    await end_tasks(_savers.values())
+    await livelog.close_writer()
     await close_providers()
     await close_clients()
+
+
+async def _keep_saving() -> None:
+    """Save the texts of all running answers as they grow, together, at most once a second; and their signs of life."""
+    while _running:
+        await asyncio.sleep(SAVE_EVERY_S)
+        now = time.monotonic()
+        grown = [(answer.reply_id, text) for answer in _running.values() if (text := answer.unsaved(now)) is not None]
+        try:
+            if grown:
+                await in_db(services.save_partial, grown, timezone.now())
+        except Exception:
+            # What comes next is saved with all that was before it, and the end writes the whole text anyway.
+            logger.exception("Partial texts were not saved")
 
 
 class Answer:
@@ -64,8 +86,9 @@ class Answer:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._log = EventLog(job.reply_id)
-        self._parts: list[str] = []
+        self.reply_id = job.reply_id
+        self._log = LiveLog(job.reply_id)
+        self._saved, self._saved_at = 0, time.monotonic()
         self._deadline = time.monotonic() + settings.TOTAL_TIMEOUT_S
 
     async def run(self) -> None:
@@ -78,8 +101,6 @@ class Answer:
             await self._generate()
 
     async def _generate(self) -> None:
-        saver = asyncio.create_task(self._keep_saving())
-        keeper = asyncio.create_task(self._log.keep())
         stop = asyncio.create_task(self._log.stop_requested.wait())
         attempt = new_attempt(self._job.served_model, self._deadline)
         try:
@@ -102,9 +123,9 @@ class Answer:
             logger.exception("An answer failed unexpectedly")
             attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
-            await end_tasks((saver, stop))
+            await end_tasks((stop,))
             tracing.end_answer(attempt)
-            await asyncio.shield(asyncio.create_task(self._end(attempt, keeper)))
+            await asyncio.shield(asyncio.create_task(self._end(attempt)))
 
     async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:
         running = run_attempt(
@@ -126,28 +147,20 @@ class Answer:
         return next_step(attempt, served=job.served_model, baseline=job.route.baseline_model, number=job.attempt)
 
     def _on_text(self, text: str) -> None:
-        self._parts.append(text)
         self._log.say("text", text)
 
     def _on_reasoning(self, text: str) -> None:
         self._log.say("reasoning", text)
 
-    async def _keep_saving(self) -> None:
-        """Save the text as it grows, at most once a second, and a sign of life when it doesn't."""
-        saved, saved_at = 0, time.monotonic()
-        while True:
-            await asyncio.sleep(SAVE_EVERY_S)
-            quiet = time.monotonic() - saved_at < ALIVE_EVERY_S
-            if len(self._parts) == saved and quiet:
-                continue
-            saved, saved_at = len(self._parts), time.monotonic()
-            try:
-                await in_db(services.save_partial, self._job.reply_id, "".join(self._parts), timezone.now())
-            except Exception:
-                # The next second tries again, and the end writes the whole text anyway.
-                logger.exception("Partial text was not saved")
+    def unsaved(self, now: float) -> str | None:
+        """The text that has grown since the last time, or hasn't for so long that a sign of life is due; else None."""
+        text = self._log.text
+        if len(text) == self._saved and now - self._saved_at < ALIVE_EVERY_S:
+            return None
+        self._saved, self._saved_at = len(text), now
+        return text
 
-    async def _end(self, attempt: Attempt, keeper: asyncio.Task[None]) -> None:
+    async def _end(self, attempt: Attempt) -> None:
         for pause_s in (*END_RETRIES_S, None):
             try:
                 await in_db(self._write_end, attempt)
@@ -156,13 +169,11 @@ class Answer:
                 logger.exception("An answer's end was not written")
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
-        self._log.say("done")
-        await asyncio.wait({keeper})
+        await self._log.close()
 
     def _write_end(self, attempt: Attempt) -> None:
         state, error = ending(attempt)
-        text = "".join(self._parts)
-        services.finish(self._job, attempt, text=text, state=state, error=error, now=timezone.now())
+        services.finish(self._job, attempt, text=self._log.text, state=state, error=error, now=timezone.now())
 
 
 def ending(attempt: Attempt) -> tuple[str, str]:

@@ -12,6 +12,7 @@ becomes a link to it.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import nh3
@@ -34,6 +35,13 @@ LINK_SCHEMES = ("http:", "https:", "mailto:")
 ALIGNED = {f"text-align:{side}": side for side in ("left", "center", "right")}
 
 _LINE_END = re.compile(r"\r\n?|\n")
+# Words, and marks that mean nothing in Markdown behind a letter, nor need escaping in HTML.
+_PLAIN = re.compile(r"(?:[^\W_]|[ ,.:!?'\"(’“”…–—-])+")
+_LAST_WORD = re.compile(r"(?:^|(?<=\s))[^\W_](?:[^\W_]|[,.!?'’])*$")
+_TAG_END = re.compile(r"</")
+_CLOSING = re.compile(r"(?:</(?:p|h[1-6]|li|ul|ol|blockquote)>\s*)+$")
+# What a bare link begins with; much quicker to look for than the links themselves.
+_LINK_START = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 
 def render_blocks(text: str) -> list[str]:
@@ -45,13 +53,16 @@ class BlockStream:
     """The blocks of a text that grows at its end.
 
     Text before the last block whose beginning is certain is never looked at again, so the work for
-    each delta depends on the length of the last blocks, not of the whole answer.
+    each delta depends on the length of the last blocks, not of the whole answer. And where plain words follow
+    words, they are written behind them and nothing is parsed.
     """
 
     def __init__(self) -> None:
         self._tail = ""
         self._settled = 0
         self._shown: list[str] = []
+        self._raw: list[str] = []
+        self._open: _OpenText | None = None
 
     def feed(self, delta: str) -> tuple[int, list[str]]:
         """Take in the next piece of the text, of any length; answer which blocks changed.
@@ -60,13 +71,31 @@ class BlockStream:
         first) on with ``blocks``. Where nothing changed, ``start`` is the number of blocks.
         """
         self._tail += delta
+        if self._open is not None and len(self._tail) <= LINKIFY_CHARS and self._open.takes(delta):
+            return self._append(self._open, delta)
         groups = list(_top_level_blocks(_MARKDOWN.parse(self._tail)))
-        blocks = [_html(tokens) for tokens in groups]
+        raw = [_raw_html(tokens) for tokens in groups]
+        unchanged = _length_of_common_start(self._raw, raw)
+        blocks = [*self._shown[:unchanged], *map(_CLEANER.clean, raw[unchanged:])]
         same = _length_of_common_start(self._shown, blocks)
         change = self._settled + same, blocks[same:]
-        self._shown = blocks
+        self._raw, self._shown = raw, blocks
+        self._open = _open_text(self._tail, groups[-1], blocks[-1]) if groups else None
         self._settle([_first_line(tokens) for tokens in groups])
         return change
+
+    def _append(self, last: "_OpenText", words: str) -> tuple[int, list[str]]:
+        text = (last.spaces + words).rstrip(" ")
+        last.spaces = (last.spaces + words)[len(text) :]
+        end = self._settled + len(self._shown)
+        if not text:
+            return end, []
+        last.in_word = True
+        last.html += text
+        # What was parsed is not what is shown any more.
+        self._raw[-1] = ""
+        self._shown[-1] = last.html + last.closing
+        return end - 1, self._shown[-1:]
 
     def _settle(self, first_lines: Sequence[int]) -> None:
         """Cut off the blocks that no further text can change.
@@ -82,7 +111,55 @@ class BlockStream:
         last = certain - 1
         self._tail = self._tail[ends[first_lines[last] - 1] :]
         self._settled += last
-        self._shown = self._shown[last:]
+        self._raw, self._shown = self._raw[last:], self._shown[last:]
+
+
+@dataclass
+class _OpenText:
+    """A block whose text goes on where it ends: its HTML up to there, the rest of it, and spaces not shown yet.
+
+    ``in_word`` says that a word may go on too, not only a new one begin.
+    """
+
+    html: str
+    closing: str
+    spaces: str
+    in_word: bool
+
+    def takes(self, words: str) -> bool:
+        """Whether they can be written behind it."""
+        return bool(_PLAIN.fullmatch(words)) and (self.in_word or bool(self.spaces) or words.startswith(" "))
+
+
+def _open_text(tail: str, block: Sequence[Token], html: str) -> _OpenText | None:
+    """The last block, if plain words that follow ``tail`` can do nothing but be the next words in it.
+
+    That is so in the last line of a paragraph or heading, also in lists and quotes. A space changes nothing that stands
+    before it, as Markdown takes the end of a text for one; what closes something is not plain. A letter in the line
+    keeps it from becoming an item or a rule. A word goes on as text if it is text, and no link, to its last character.
+    """
+    place = next((place for place in reversed(range(len(block))) if block[place].type == "inline"), None)
+    if place is None:
+        return None
+    inline, after, closing = block[place], block[place + 1 :], _CLOSING.search(html)
+    line = inline.content.rpartition("\n")[2]
+    is_last = inline.map is not None and inline.map[1] > len(_LINE_END.findall(tail))
+    shown = sum(not token.hidden for token in after)
+    if not (is_last and closing and inline.children and any(map(str.isalpha, line))):
+        return None
+    # A table's line, a heading's end, other spaces than plain ones.
+    before = tail.rstrip(" ")
+    if "|" in line or before.endswith("#") or before != tail.rstrip():
+        return None
+    if len(_TAG_END.findall(closing[0])) != shown:
+        return None
+    end = inline.children[-1]
+    return _OpenText(
+        html=html[: closing.start()],
+        closing=closing[0],
+        spaces=tail[len(before) :],
+        in_word=end.type == "text" and _LAST_WORD.search(end.content) is not None,
+    )
 
 
 def _top_level_blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:
@@ -111,7 +188,11 @@ def _length_of_common_start(before: Sequence[str], after: Sequence[str]) -> int:
 
 
 def _html(tokens: Sequence[Token]) -> str:
-    return _CLEANER.clean(str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})))
+    return _CLEANER.clean(_raw_html(tokens))
+
+
+def _raw_html(tokens: Sequence[Token]) -> str:
+    return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
 
 
 def _code(source: str, language: str, _attributes: str) -> str:
@@ -167,7 +248,7 @@ class _BareLinks(LinkifyIt):  # type: ignore[misc]
             self.add(scheme, None)
 
     def pretest(self, text: str) -> bool:
-        return len(text) <= LINKIFY_CHARS and bool(super().pretest(text))
+        return len(text) <= LINKIFY_CHARS and _LINK_START.search(text) is not None and bool(super().pretest(text))
 
 
 def _make_markdown() -> MarkdownIt:

@@ -12,7 +12,7 @@ from functools import partial
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
 from chat.admission import Unavailable, admit
@@ -149,9 +149,18 @@ def get_reply(*, user: User, reply_id: UUID) -> Message:
     return reply
 
 
-def save_partial(reply_id: UUID, text: str, now: datetime) -> None:
-    """Keep what has been said so far, and that the writer is alive."""
-    Message.objects.filter(id=reply_id, state=Message.State.RUNNING).update(text=text, alive_at=now)
+def save_partial(texts: Sequence[tuple[UUID, str]], now: datetime) -> None:
+    """Keep what replies have said so far, and that their writer is alive."""
+    # One prepared statement with many values: the ORM's ``bulk_update`` costs four times as much.
+    fields = [Message._meta.get_field(name) for name in ("text", "alive_at", "id", "state")]
+    columns = [connection.ops.quote_name(field.column) for field in fields]
+    statement = "UPDATE {} SET {} = %s, {} = %s WHERE {} = %s AND {} = %s".format(Message._meta.db_table, *columns)
+    rows = [(text, now, reply_id, Message.State.RUNNING) for reply_id, text in texts]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(
+            statement,
+            [[f.get_db_prep_value(v, connection) for f, v in zip(fields, row, strict=True)] for row in rows],
+        )
 
 
 def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:

@@ -23,8 +23,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.generic import FormView
 from redis.exceptions import RedisError
 
-from chat import accounts
-from chat.eventlog import EventLog
+from chat import accounts, livelog
 from chat.forms import TAKEN, SignUpForm, TitleForm
 from chat.models import Conversation, Message, User
 
@@ -79,7 +78,7 @@ async def delete(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
     # Without Redis the answers end by themselves, unread.
     with suppress(RedisError, OSError):
         for reply in running:
-            await EventLog(reply.id).request_stop()
+            await livelog.request_stop(reply.id)
     if request.POST.get("current") == str(conversation_id):
         return HttpResponse(headers={"HX-Redirect": reverse("home")})
     return HttpResponse()

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import report
-from benchmarks.running import ROOT, Process, cpu_seconds, memory_kb, process, sluice_environment
+from benchmarks.running import ROOT, Process, cpu_seconds, manage, memory_kb, process, sluice_environment
 from benchmarks.streams import script
 
 UPSTREAM, WEB = 9110, 9111
@@ -47,6 +47,8 @@ def main() -> None:
         vendor = [sys.executable, "-m", "benchmarks.streams.upstream", "--port", str(UPSTREAM)]
         running.enter_context(process(vendor, port=UPSTREAM, core=1))
         environment = running.enter_context(sluice_environment(home, upstream=UPSTREAM))
+        # The vendor speaks one wire: everybody gets the baseline.
+        manage(["rollout", "set-traffic", "0"], environment)
         found = [_measure(line, environment, options) for line in lines]
     text = table(found)
     sys.stdout.write(text)
@@ -107,7 +109,7 @@ def _watch(web: Process, samples: list[tuple[float, float, int]], ended: threadi
 
 
 def _profile(web: Process, options: argparse.Namespace, *, after: int) -> "subprocess.Popen[bytes]":
-    command = f"sleep {after}; {options.py_spy} record -p {web.pid} -d 12 -r 200 -f raw -o {options.profile}"
+    command = f"sleep {after}; {options.py_spy} record -p {web.pid} -d 12 -r 100 --nonblocking -f raw -o {options.profile}"
     return subprocess.Popen(["taskset", "-c", "1", "sh", "-c", command], stdout=subprocess.DEVNULL)
 
 

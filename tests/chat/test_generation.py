@@ -11,8 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 from redis import Redis
 
-from chat import generation, services
-from chat.eventlog import EventLog
+from chat import eventlog, generation, services
 from chat.models import Message
 from chat.services import Job
 from chat.tail import Progress, follow
@@ -161,7 +160,7 @@ def test_stop_keeps_the_text_and_counts_as_cancelled(upstream: Upstream):
 
     async def stop_after_some_text(progress: Progress) -> None:
         if progress.text:
-            await EventLog(reply.id).request_stop()
+            await eventlog.request_stop(reply.id)
 
     progress = run(generate(started, stop_after_some_text))
 
@@ -248,7 +247,7 @@ def test_partial_text_is_saved_while_the_answer_grows(upstream: Upstream):
         row = await in_db(Message.objects.get, id=reply.id)
         if row.text and row.state == "running":
             saved.append(row.text)
-            await EventLog(reply.id).request_stop()
+            await eventlog.request_stop(reply.id)
 
     progress = run(generate(started, look))
 

@@ -15,8 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from chat import generation, services, tracing
-from chat.eventlog import EventLog
+from chat import eventlog, generation, services, tracing
 from chat.services import Job
 from chat.tail import Progress, follow
 from config import asgi
@@ -138,7 +137,7 @@ def test_a_stop_is_no_error(spans: Spans, upstream: Upstream):
 
     async def stop_after_some_text(progress: Progress) -> None:
         if progress.text:
-            await EventLog(reply.id).request_stop()
+            await eventlog.request_stop(reply.id)
 
     run(generate(started, stop_after_some_text))
 

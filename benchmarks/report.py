@@ -1,4 +1,4 @@
-"""``docs/benchmarks.json`` and ``docs/benchmarks.md``: each benchmark writes its own part and leaves the others alone."""
+"""``docs/benchmarks.json`` and ``docs/benchmarks.md``: each benchmark writes a part of its own."""
 
 import json
 import re

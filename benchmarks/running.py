@@ -1,4 +1,4 @@
-"""What the benchmarks run and look at: processes on one core, a Sluice with its PostgreSQL and Redis, CPU and memory."""
+"""What the benchmarks run and look at: processes on a core, Sluice with PostgreSQL and Redis, CPU and memory."""
 
 import os
 import platform
@@ -83,6 +83,13 @@ def cpu_seconds(started: Process | None) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def core_seconds(core: int) -> float:
+    """How long that core has worked, for whomever."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    user, nice, system, *_rest = next(line for line in lines if line.startswith(f"cpu{core} ")).split()[1:]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_kb(started: Process | None) -> int:

@@ -1,7 +1,7 @@
 """What running answers have said, in Redis streams, one an answer: its process appends, readers in others tail.
 
-Entry ids are ``0-1``, ``0-2``, … in the order of what was said. The log is a copy for speed: the database holds the text
-too, and the answer goes on without Redis.
+Entry ids are ``0-1``, ``0-2``, … in the order of what was said. The log is a copy for speed: the database holds the
+text too, and the answer goes on without Redis.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ Kind = Literal["text", "reasoning", "done"]
 
 WRITE_TIMEOUT_S = 2.0
 READ_BLOCK_S = 5.0
+# With ten entries a second at most, every few seconds.
+_EXPIRE_EVERY = 50
 
 # Connections belong to the event loop that opened them.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Redis]] = WeakKeyDictionary()
@@ -67,10 +69,6 @@ async def read(answer: UUID, *, after: int) -> Sequence[Entry]:
 async def request_stop(answer: UUID) -> None:
     """Ask the writer, in whichever process it runs, to stop. Raises RedisError, OSError."""
     await _client(WRITE_TIMEOUT_S).set(_stop_key(answer), "1", ex=settings.EVENT_LOG_TTL_S)
-
-
-# With ten entries a second, every few seconds.
-_EXPIRE_EVERY = 50
 
 
 def _key(answer: UUID) -> str:

@@ -1,8 +1,8 @@
 """What the running answers of this process say: readers here read it from memory, all others from Redis.
 
-Pieces are put together into numbered entries, ten a second at most; both kinds of readers see the same entries, so that a
-page may go on in another process where it stopped in this one. One task an event loop writes the entries of all
-answers to Redis, in one round trip, and looks for requests to stop. Knows no HTTP and no rows.
+Pieces are put together into numbered entries, ten a second at most; both kinds of readers see the same entries, so
+that a page may go on in another process where it stopped in this one. One task an event loop writes the entries of
+all answers to Redis, in one round trip, and looks for requests to stop. Knows no HTTP and no rows.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 from redis.exceptions import RedisError
 
 from chat import eventlog
-from chat.cancelling import end_tasks
-from chat.eventlog import Entry, Kind
+from chat.cancelling import end_tasks, running_after
+from chat.eventlog import WRITE_TIMEOUT_S, Entry, Kind
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +118,10 @@ async def request_stop(answer_id: UUID) -> None:
 
 
 async def close_writer() -> None:
-    """End the running event loop's writer; no answer may be running."""
+    """End the running event loop's writer, after what answers that have ended still had to say."""
     writer = _writers.pop(asyncio.get_running_loop(), None)
     if writer is not None and writer.task is not None:
-        await end_tasks((writer.task,))
+        await end_tasks(await running_after((writer.task,), WRITE_TIMEOUT_S))
 
 
 class _Writer:

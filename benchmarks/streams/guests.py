@@ -19,7 +19,7 @@ def _sessions(count: int) -> list[str]:
 
     from chat.models import User
 
-    guests = [User(username=f"guest-{uuid4().hex[:16]}", is_guest=True, password="!") for _ in range(count)]
+    guests = [User(username=f"guest-{uuid4().hex[:16]}", is_guest=True) for _ in range(count)]
     User.objects.bulk_create(guests)
     store, until = SessionStore(), timezone.now() + timedelta(days=1)
     rows = []

@@ -1,10 +1,10 @@
 """People who each ask once and read the answer as it comes: ``python -m benchmarks.streams.load URL < guests.json``.
 
-Each posts a message to the chat page's endpoint and then follows the reply's events, on a connection of its own, as the
-page's script does. All that is shown must begin with the answer's first word and go on without a gap, and may only grow.
-Prints JSON: what failed, milliseconds from the post to the first visible word, less the vendor's own delay (*added*), how
-long another guest waits for the chat page meanwhile, and the span of time when all answers were streaming (on the
-monotonic clock) with the words that came to be seen within it.
+Each posts a message to the chat page's endpoint and then follows the reply's events, on a connection of its own, as
+the page's script does. What is shown must begin with the answer's first word and go on without a gap, and may only
+grow. Prints JSON: what failed, milliseconds from the post to the first visible word, less the vendor's own delay
+(*added*), how long another guest waits for the chat page meanwhile, and the span of time when all answers were
+streaming (on the monotonic clock) with the words that came to be seen within it.
 """
 
 import argparse
@@ -113,7 +113,7 @@ async def _converse(page: Page, url: str, session: str, options: argparse.Namesp
                 *events, pending = (pending + piece).split(b"\n\n")
                 for event in events:
                     _take(page, event, options.tokens)
-    except Exception as error:
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
         page.wrong = page.wrong or f"{type(error).__name__}: {error}"
     if not page.ended:
         page.wrong, page.ended = page.wrong or "no end", time.monotonic()

@@ -205,21 +205,6 @@ def test_a_reader_who_comes_back_is_led_past_exactly_what_it_has_seen(upstream: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_answer_goes_on_without_redis_and_its_reader_finds_it_in_the_database(
-    upstream: Upstream, settings: Any, monkeypatch: pytest.MonkeyPatch
-):
-    settings.REDIS_URL = "unix:///nonexistent/redis.sock"
-    reply, started = send()
-
-    progress = run(generate(started))
-
-    reply.refresh_from_db()
-    assert reply.state == "complete"
-    assert progress.text == reply.text != ""
-    assert progress.seq == 0
-
-
-@pytest.mark.django_db(transaction=True)
 def test_a_process_that_ends_in_mid_answer_leaves_an_ended_reply_with_its_text(upstream: Upstream):
     reply, started = send("Say it slowly")
 

@@ -26,6 +26,26 @@ FRAGMENTS = (
         "| 1 |",
     ),
     *("**b", "*", "`c`", "\\", "&amp;", "<b>", "[r]: http://x.y", "[r]", "[l](http://x.y)", "![i](http://i.j)"),
+    # Plain words, and what must not be taken for one.
+    *(
+        "word",
+        " word",
+        " and, then",
+        " it's",
+        "1",
+        " 2",
+        ".",
+        ":",
+        "//",
+        "(",
+        ")",
+        " #",
+        " - ",
+        "mailto:",
+        "a@b.c",
+        "&",
+        ";",
+    ),
     *("http://a.b", "\0", "\u2028", "\x0b", "\x85", "\u00a0", "\u202e"),
 )
 DELTAS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join), max_size=12)
@@ -52,6 +72,33 @@ def stream(deltas: list[str]) -> list[str]:
         assert start <= len(shown)
         shown[start:] = changed
     return shown
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("Some *text* and", " words", id="a paragraph"),
+        pytest.param("a wo", "rd", id="a word that goes on"),
+        pytest.param("- one\n- two", " more", id="a list"),
+        pytest.param("> **bold**", " and plain", id="behind bold words in a quote"),
+        pytest.param("# A head", "ing", id="a heading"),
+    ],
+)
+def test_words_that_follow_words_are_not_parsed(monkeypatch: pytest.MonkeyPatch, text: str, words: str):
+    blocks = BlockStream()
+    shown = blocks.feed(text)[1]
+    monkeypatch.setattr("chat.markdown._MARKDOWN.parse", lambda _text: pytest.fail("parsed again"))
+
+    start, changed = blocks.feed(words)
+
+    monkeypatch.undo()
+    assert shown[:start] + changed == render_blocks(text + words)
+
+
+def test_words_behind_a_paragraph_that_is_too_long_for_links_take_them_away():
+    text = "http://a.b " + "word " * 1000
+
+    assert stream([text[:4990], *text[4990:]]) == render_blocks(text)
 
 
 def text_of(html: str) -> str:

@@ -9,7 +9,7 @@ ARGS ?=
 # Another project's, if the shell has one.
 unexport DJANGO_SETTINGS_MODULE
 
-.PHONY: run demo test check schema format lock clean bench
+.PHONY: run demo test check schema format lock clean bench bench-streams bench-route bench-growth
 
 run: .venv/.installed
 	@$(BIN)/python -m config.stack
@@ -47,6 +47,22 @@ schema: .venv/.installed
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.door.run $(ARGS)
 
+# Chat answers that stream at once through one web process; ARGS="--only 500,20,60" for one line of it.
+bench-streams: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.streams.run $(ARGS)
+
+# A route beside other flags, and the plot of all figures; their packages are no part of Sluice.
+bench-route: .venv/.installed-dev .venv-peers/.installed
+	$(BIN)/python -m benchmarks.time_route --peers .venv-peers $(ARGS)
+
+bench-growth: .venv/.installed-dev .venv-peers/.installed
+	$(BIN)/python -m benchmarks.growth --peers .venv-peers
+
+.venv-peers/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -qq --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
+
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -61,7 +77,7 @@ lock: .venv/.installed
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
 clean:
-	rm -rf .venv staticfiles test-results .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers staticfiles test-results .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 OLD_PYTHON := Sluice needs Python 3.11 or newer. Choose one: make run PYTHON=python3.12

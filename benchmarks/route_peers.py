@@ -42,12 +42,8 @@ def _posthog() -> Callable[[str], bool]:
     ]
 
     def decide(person: str) -> bool:
-        found = client.feature_enabled(
-            "flag", person, only_evaluate_locally=True, send_feature_flag_events=False, disable_geoip=True
-        )
-        if found is None:
-            raise RuntimeError("PostHog did not decide locally")
-        return found
+        flags = client.evaluate_flags(person, flag_keys=["flag"], only_evaluate_locally=True, disable_geoip=True)
+        return flags.is_enabled("flag", send_feature_flag_events=False)
 
     return decide
 

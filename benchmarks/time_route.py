@@ -1,8 +1,8 @@
 """``make bench-route``: the pure part of a route beside its peers, and the steps within it.
 
-``--peers DIR`` is a virtual environment: ``python3 -m venv DIR && DIR/bin/pip install -r benchmarks/peers.txt``. Each
-round times every one of them once, in a process of its own, so that all meet the same machine; the table has the
-medians. Writes the part "route" of the benchmarks' page.
+``--peers DIR`` is a virtual environment: ``python3 -m venv DIR && DIR/bin/pip install -r benchmarks/peers.txt``, which
+``make`` does. Each round times every one of them once, in a process of its own, so that all meet the same machine;
+the table has the medians. Writes the part "route" of the benchmarks' page.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -26,6 +27,9 @@ from metrics import services as metrics_services
 from metrics.ratings import go_together
 from rollout import services as rollout_services
 from rollout.services import Route
+
+if TYPE_CHECKING:
+    from django.db.models import Field
 
 logger = logging.getLogger(__name__)
 
@@ -152,14 +156,15 @@ def get_reply(*, user: User, reply_id: UUID) -> Message:
 def save_partial(texts: Sequence[tuple[UUID, str]], now: datetime) -> None:
     """Keep what replies have said so far, and that their writer is alive."""
     # One prepared statement with many values: the ORM's ``bulk_update`` costs four times as much.
-    fields = [Message._meta.get_field(name) for name in ("text", "alive_at", "id", "state")]
-    columns = [connection.ops.quote_name(field.column) for field in fields]
-    statement = "UPDATE {} SET {} = %s, {} = %s WHERE {} = %s AND {} = %s".format(Message._meta.db_table, *columns)  # noqa: S608
+    fields = [cast("Field[Any, Any]", Message._meta.get_field(name)) for name in ("text", "alive_at", "id", "state")]
     rows = [(text, now, reply_id, Message.State.RUNNING) for reply_id, text in texts]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(
-            statement,
-            [[f.get_db_prep_value(v, connection) for f, v in zip(fields, row, strict=True)] for row in rows],
+            "UPDATE chat_message SET text = %s, alive_at = %s WHERE id = %s AND state = %s",
+            [
+                [field.get_db_prep_value(value, connection) for field, value in zip(fields, row, strict=True)]
+                for row in rows
+            ],
         )
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from asgiref.sync import ThreadSensitiveContext
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -18,6 +20,11 @@ from gateway import asgi as gateway  # noqa: E402
 from gateway.asgi import PREFIX, application_v1  # noqa: E402
 
 DRAIN_S = 5.0
+# Where answers are followed, for as long as they take.
+ANSWERS = "/answers/"
+# Django keeps a thread for each request until its response has ended; these share one. Middleware alone
+# runs in it.
+_answers_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,6 +40,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand requests to Django; on shutdown let running answers finish for ``DRAIN_S`` seconds, then end them."""
     if scope["type"] == "http" and scope["path"].startswith(PREFIX):
         await application_v1(scope, receive, send)
+        return
+    if scope["type"] == "http" and scope["path"].startswith(ANSWERS):
+        async with ThreadSensitiveContext(executor=_answers_thread):
+            await django_application(scope, receive, send)  # type: ignore[arg-type]
         return
     if scope["type"] != "lifespan":
         await django_application(scope, receive, send)  # type: ignore[arg-type]

@@ -87,6 +87,8 @@ def _measure(line: tuple[int, float, int], environment: dict[str, str], options:
             profiler.wait()
     begin, end = found.pop("plateau")
     inside = [sample for sample in samples if begin <= sample[0] <= end]
+    if len(inside) < 2:
+        raise RuntimeError(f"There was no time when all streamed: {len(found['wrong'])} failed, {found['wrong'][:5]}")
     cpu_s, span_s = inside[-1][1] - inside[0][1], inside[-1][0] - inside[0][0]
     others_s = inside[-1][3] - inside[0][3] - cpu_s
     words = found.pop("words") * span_s / max(0.1, end - begin)

@@ -66,7 +66,8 @@ class GeminiProvider:
         self._http = httpx2.AsyncClient(
             follow_redirects=False,
             event_hooks={"request": [_set_timeout], "response": [_note_response]},
-            limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
+            # Whoever asks has a place already (``capacity``).
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
         )
         self._client = genai.Client(
             api_key=api_key or "not set",

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 # Nobody sees whether pieces come one by one.
 ENTRY_EVERY_S = 0.1
+# Where the event loop is later than this, entries come more rarely, down to the slowest pace: showing text may take no
+# more than there is, or whoever asks next waits behind all who read.
+LATE_S = 0.03
+SLOWEST_S = 1.0
 # A request to stop that another process took is found this soon.
 STOP_POLL_S = 0.25
 
@@ -59,14 +63,17 @@ class LiveLog:
         if kind == "done":
             self._enter()
         elif self._timer is None:
+            self._due = max(self._due, self._loop.time())
             self._timer = self._loop.call_at(self._due, self._enter)
 
     def _enter(self) -> None:
         """Make entries of what was said since the last ones."""
+        now = self._loop.time()
         if self._timer is not None:
+            self._writer.adapt(now - self._due)
             self._timer.cancel()
             self._timer = None
-        self._due = self._loop.time() + ENTRY_EVERY_S
+        self._due = now + self._writer.pace_s
         entries = []
         for kind, pieces in groupby(self._pieces, key=itemgetter(0)):
             self.seq += 1
@@ -130,6 +137,7 @@ class _Writer:
     def __init__(self) -> None:
         self.logs: dict[UUID, LiveLog] = {}
         self.task: asyncio.Task[None] | None = None
+        self.pace_s = ENTRY_EVERY_S
         self._unwritten: dict[UUID, list[Entry]] = {}
         # Once an entry has failed, none may follow it: readers turn to the database.
         self._lost: set[UUID] = set()
@@ -144,6 +152,11 @@ class _Writer:
     def write(self, log: LiveLog, entries: list[Entry]) -> None:
         self._unwritten.setdefault(log.answer_id, []).extend(entries)
         self._fresh.set()
+
+    def adapt(self, late_s: float) -> None:
+        """An entry was so late: a step towards a slower pace, or back."""
+        slower = late_s > LATE_S
+        self.pace_s = min(SLOWEST_S, 1.02 * self.pace_s) if slower else max(ENTRY_EVERY_S, 0.99 * self.pace_s)
 
     async def _run(self) -> None:
         while self.logs:

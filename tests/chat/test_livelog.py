@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import uvloop
 from redis import Redis
 
 from chat import eventlog, generation, livelog
@@ -150,7 +151,23 @@ def test_a_log_lives_for_its_time_after_its_first_and_its_last_entry(redis_serve
         await generation.shut_down(grace_s=0)
         return int(first)
 
-    first = asyncio.run(write())
+    # The web process's own loop, whose timers are not quite asyncio's.
+    first = uvloop.run(write())
 
     assert 0 < first <= settings.EVENT_LOG_TTL_S
     assert 0 < redis_server.ttl(f"sluice:answer:{answer}") <= settings.EVENT_LOG_TTL_S
+
+
+def test_a_busy_event_loop_gets_fewer_entries_and_a_free_one_ten_a_second_again():
+    async def paces() -> list[float]:
+        log = LiveLog(uuid4())
+        found = []
+        for late_s in (1.0, 0.0):
+            for _entry in range(500):
+                log._writer.adapt(late_s)
+            found.append(log._writer.pace_s)
+        await log.close()
+        await generation.shut_down(grace_s=0)
+        return found
+
+    assert asyncio.run(paces()) == [livelog.SLOWEST_S, livelog.ENTRY_EVERY_S]

@@ -16,8 +16,8 @@ from config.asgi import DRAIN_S, application, drain
 HOST = "127.0.0.1"
 # For streams to send their last event after the answers have ended, in seconds.
 STREAM_GRACE_S = 5
-# How long a database thread may keep the event loop from going on. Python's own 5 ms, at each of the loop's system
-# calls, add up to seconds where hundreds of answers stream.
+# How long a database thread may keep the event loop from going on. Python's own is 5 ms, and the loop lets go at
+# each system call.
 SWITCH_S = 0.0005
 
 

@@ -50,7 +50,7 @@ def _is_up(port: int) -> bool:
 def sluice_environment(home: Path, *, upstream: int) -> Iterator[dict[str, str]]:
     """The environment of a Sluice whose database is made and whose vendors are at port ``upstream``."""
     with ExitStack() as running:
-        running.enter_context(postgres.throwaway_postgres(home / "postgres"))
+        running.enter_context(postgres.throwaway_postgres(home / "postgres", is_durable=True))
         running.enter_context(throwaway_redis(home / "redis.sock"))
         environment = {
             **os.environ,

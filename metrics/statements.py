@@ -19,9 +19,8 @@ _FIELDS: "dict[str, Field[Any, Any]]" = {field.attname: field for field in Model
 
 def insert(rows: Sequence[dict[str, Any]]) -> None:
     """Insert calls in one statement: values by attribute, the same ones in each; the others are their defaults."""
-    given = tuple(rows[0])
-    sql, row, defaults = _insertion(given)
-    values = [value for each in rows for value in (*_prepared(each.items()), *defaults)]
+    sql, row = _insertion(tuple(rows[0]))
+    values = [value for each in rows for value in _prepared(each.items())]
     with connection.cursor() as cursor:
         cursor.execute(f"{sql} {', '.join([row] * len(rows))}", values)
 
@@ -39,12 +38,22 @@ def end(rows: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> int:
 
 
 @cache
-def _insertion(given: tuple[str, ...]) -> tuple[str, str, tuple[Any, ...]]:
-    """The statement's beginning, a row's placeholders, and the values of what is not given."""
-    rest = {name: field.get_default() for name, field in _FIELDS.items() if name not in given}
-    columns = ", ".join(_column(name) for name in (*given, *rest))
-    marks = ", ".join(["%s"] * len(_FIELDS))
-    return f"INSERT INTO {_TABLE} ({columns}) VALUES", f"({marks})", tuple(_prepared(rest.items()))
+def _insertion(given: tuple[str, ...]) -> tuple[str, str]:
+    """The statement's beginning, and a row with placeholders for what is given and the defaults of what is not."""
+    rest = [name for name in _FIELDS if name not in given]
+    columns = ", ".join(map(_column, (*given, *rest)))
+    row = ", ".join([*["%s"] * len(given), *map(_default, rest)])
+    return f"INSERT INTO {_TABLE} ({columns}) VALUES", f"({row})"
+
+
+def _default(name: str) -> str:
+    """As SQL: a driver looks for placeholders in each statement, and half of them would be for these."""
+    default = _FIELDS[name].get_default()
+    if default is None or isinstance(default, bool):
+        return {None: "NULL", True: "TRUE", False: "FALSE"}[default]
+    if not isinstance(default, str) or (not default.replace("_", "").isalpha() and default):
+        raise TypeError(f"{name}: no plain word: {default!r}")
+    return f"'{default}'"
 
 
 @cache

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,16 @@ def main() -> None:
         vendor = [sys.executable, "-m", "benchmarks.door.upstream"]
         running.enter_context(process(vendor, port=PORTS["upstream"], core=1))
         results = {"floor": _measure("upstream", None, options, key="none")}
-        for name, serve in (("sluice", _sluice), ("litellm", _litellm), ("portkey", _portkey)):
-            if options.only in ("", name) and (name == "sluice" or getattr(options, name)):
+        for name, serve in (
+            ("sluice", partial(_sluice, share=0)),
+            ("sluice to gemini", partial(_sluice, share=100)),
+            ("litellm", _litellm),
+            ("portkey", _portkey),
+        ):
+            product = name.split()[0]
+            if options.only in ("", product) and (product == "sluice" or getattr(options, product)):
                 with serve(home, options) as (started, key, headers):
-                    results[name] = _measure(name, started, options, key=key, headers=headers)
+                    results[name] = _measure(product, started, options, key=key, headers=headers)
     text = _table(results)
     sys.stdout.write(text)
     if not options.print:
@@ -54,8 +61,10 @@ Served = tuple[Process, str, list[str]]
 
 
 @contextmanager
-def _sluice(home: Path, options: argparse.Namespace) -> Iterator[Served]:
+def _sluice(home: Path, options: argparse.Namespace, *, share: int) -> Iterator[Served]:
+    """All who ask have the same arm: 0 % the baseline, which is OpenAI's, 100 % the candidate, which is Gemini's."""
     with sluice_environment(home, upstream=PORTS["upstream"]) as environment:
+        manage(["rollout", "set-traffic", str(share), "--yes", "--reason", "benchmark"], environment)
         key = manage(["create_api_key", "admin", "bench"], environment)
         command = [sys.executable, "-m", "config.web", "--port", str(PORTS["sluice"])]
         with process(command, port=PORTS["sluice"], core=0, env=environment) as started:

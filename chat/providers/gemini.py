@@ -1,9 +1,8 @@
 """Google's Gemini, through the vendor's SDK. How requests are put in its words is in ``gemini_request``."""
 
+import base64
 import json
-import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from chat.providers.answer import Answer, token_count
@@ -19,12 +18,12 @@ from chat.providers.base import (
     ToolCallDelta,
 )
 from chat.providers.gemini_request import config, contents, join_call_id
+from chat.providers.sse import data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
 if TYPE_CHECKING:
     import httpx2
-    from google.genai import types
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": "stop",
@@ -38,17 +37,6 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 
 
-class _Exchange:
-    """One request on the wire: the deadline to open it with, and the response once there is one."""
-
-    def __init__(self, connect_timeout_s: float) -> None:
-        self.connect_timeout_s = connect_timeout_s
-        self.response: httpx2.Response | None = None
-
-
-_exchange: ContextVar[_Exchange | None] = ContextVar("gemini_exchange", default=None)
-
-
 class GeminiProvider:
     """``streamGenerateContent``. ``base_url`` has no version; ``api_version`` is ``v1`` or ``v1beta``."""
 
@@ -58,14 +46,14 @@ class GeminiProvider:
         from google import genai
         from google.genai import types
 
-        # The SDK warns of enum values that are newer than itself; FINISH_REASONS takes care of them.
-        warnings.filterwarnings("ignore", message=".* is not a valid ", module=r"google\.genai\.")
+        from chat.providers import handover
+
         self._api_key = api_key
         # A client of our own, because the SDK follows redirects with the key, passes no connect
-        # timeout on, and does not close a response whose iterator is closed between two chunks.
-        self._http = httpx2.AsyncClient(
+        # timeout on, does not close a response whose iterator is closed between two chunks, and
+        # spends a millisecond on reading each three.
+        self._http = handover.HandoverClient(
             follow_redirects=False,
-            event_hooks={"request": [_set_timeout], "response": [_note_response]},
             # Whoever asks has a place already (``capacity``).
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
         )
@@ -95,36 +83,41 @@ class GeminiProvider:
         if not self._api_key:
             raise AuthenticationFailed("No API key is set for Gemini.", error_class="no_key")
         answer = Answer("Gemini", request.upstream_model)
-        exchange = _Exchange(request.connect_timeout_s)
+        response = None
         try:
-            _exchange.set(exchange)
-            chunks = await self._client.aio.models.generate_content_stream(**to_sdk_request(request))
-            async for chunk in chunks:
-                for event in _read(chunk, answer):
-                    yield event
+            response = await self._send(request)
+            async for lines in data_lines(response.aiter_bytes(), "Gemini"):
+                for line in lines:
+                    for event in _read(line, answer):
+                        yield event
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
             raise to_provider_error(error) from None
         finally:
-            if exchange.response is not None:
-                await exchange.response.aclose()
+            if response is not None:
+                await response.aclose()
         yield answer.finish()
 
+    async def _send(self, request: ChatRequest) -> "httpx2.Response":
+        """Let the SDK ask, and take what is answered. Raises the SDK's errors."""
+        from chat.providers.handover import Exchange, exchange
 
-async def _set_timeout(request: "httpx2.Request") -> None:
-    """The SDK sends ``None`` for every timeout; opening the connection gets its deadline here."""
-    exchange = _exchange.get()
-    if exchange is not None:
-        limit = exchange.connect_timeout_s
-        request.extensions["timeout"] = {"connect": limit, "pool": limit, "read": None, "write": None}
-
-
-async def _note_response(response: "httpx2.Response") -> None:
-    exchange = _exchange.get()
-    if exchange is not None:
-        exchange.response = response
+        waiting = Exchange(request.connect_timeout_s)
+        token = exchange.set(waiting)
+        try:
+            async for _nothing in await self._client.aio.models.generate_content_stream(**to_sdk_request(request)):
+                pass
+        except BaseException:
+            if waiting.response is not None:
+                await waiting.response.aclose()
+            raise
+        finally:
+            exchange.reset(token)
+        if waiting.response is None:
+            raise ProviderUnavailable("Gemini was not asked.", error_class="internal")
+        return waiting.response
 
 
 def to_sdk_request(request: ChatRequest) -> dict[str, Any]:
@@ -141,15 +134,15 @@ def to_sdk_request(request: ChatRequest) -> dict[str, Any]:
     }
 
 
-def to_usage(usage: "types.GenerateContentResponseUsageMetadata | None") -> Usage:
+def to_usage(usage: object) -> Usage:
     """Billable tokens: output is what was said plus what was thought; what is missing is ``None``."""
-    if usage is None:
+    if not isinstance(usage, Mapping):
         return Usage()
-    said, thought = token_count(usage.candidates_token_count), token_count(usage.thoughts_token_count)
+    said, thought = token_count(usage.get("candidatesTokenCount")), token_count(usage.get("thoughtsTokenCount"))
     return Usage(
-        input_tokens=token_count(usage.prompt_token_count),
+        input_tokens=token_count(usage.get("promptTokenCount")),
         output_tokens=None if said is None and thought is None else (said or 0) + (thought or 0),
-        cached_tokens=token_count(usage.cached_content_token_count),
+        cached_tokens=token_count(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thought,
     )
 
@@ -157,11 +150,8 @@ def to_usage(usage: "types.GenerateContentResponseUsageMetadata | None") -> Usag
 def to_provider_error(error: Exception) -> ProviderError:
     """What the SDK or its transport raised, in our own words."""
     import httpx2
-    import pydantic
     from google.genai import errors
 
-    if isinstance(error, errors.UnknownApiResponseError | pydantic.ValidationError):
-        return ProviderUnavailable("Gemini sent something unreadable.", error_class="bad_chunk")
     if isinstance(error, errors.APIError):
         return _from_api_error(error)
     if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
@@ -174,43 +164,77 @@ def to_provider_error(error: Exception) -> ProviderError:
 def _from_api_error(error: Any) -> ProviderError:
     status = error.code if isinstance(error.code, int) else 500
     headers = getattr(error.response, "headers", None) or {}
-    if 200 <= status < 300:
-        return ProviderUnavailable("Gemini sent something unreadable.", error_class="bad_chunk")
     return error_from_status("Gemini", status, retry_after_s(headers.get("retry-after")))
 
 
-def _read(chunk: "types.GenerateContentResponse", answer: Answer) -> list[StreamEvent]:
-    """Take one chunk in; return the deltas in it."""
-    answer.upstream_model = chunk.model_version or answer.upstream_model
-    if chunk.usage_metadata is not None:
-        answer.usage = to_usage(chunk.usage_metadata)
-    if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None:
+def _read(line: bytes, answer: Answer) -> list[StreamEvent]:
+    """Take one chunk in; return the deltas in it. Its shape: https://ai.google.dev/api/generate-content."""
+    try:
+        chunk = json.loads(line.decode())
+    except ValueError:
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise _unreadable()
+    if chunk.get("error"):
+        raise _from_event(chunk["error"])
+    model = chunk.get("modelVersion")
+    if isinstance(model, str):
+        answer.upstream_model = model or answer.upstream_model
+    if chunk.get("usageMetadata") is not None:
+        answer.usage = to_usage(chunk["usageMetadata"])
+    feedback = chunk.get("promptFeedback")
+    if isinstance(feedback, dict) and feedback.get("blockReason"):
         raise answer.refusal("declined the question")
-    if not chunk.candidates or answer.finish_reason is not None:
+    candidates = chunk.get("candidates")
+    if not isinstance(candidates, list) or not candidates or answer.finish_reason is not None:
         return []
-    candidate = chunk.candidates[0]
-    events = _parts(candidate.content, answer)
-    if candidate.finish_reason is not None and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
-        reason = FINISH_REASONS.get(candidate.finish_reason.value, "other")
+    if not isinstance(candidates[0], dict):
+        raise _unreadable()
+    events = _parts(candidates[0].get("content"), answer)
+    finish = candidates[0].get("finishReason")
+    if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
+        reason = FINISH_REASONS.get(finish, "other")
         answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
     return events
 
 
-def _parts(content: "types.Content | None", answer: Answer) -> list[StreamEvent]:
+def _from_event(error: object) -> ProviderError:
+    """An error sent inside a stream that had begun with 200."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return error_from_status("Gemini", code if isinstance(code, int) and code >= 400 else 500)
+
+
+def _unreadable() -> ProviderError:
+    return ProviderUnavailable("Gemini sent something unreadable.", error_class="bad_chunk")
+
+
+def _parts(content: object, answer: Answer) -> list[StreamEvent]:
+    parts = content.get("parts") if isinstance(content, dict) else None
     events: list[StreamEvent] = []
-    for part in (content.parts or []) if content is not None else []:
-        if part.text:
-            events.append(ReasoningDelta(text=part.text) if part.thought else answer.text(part.text))
-        elif part.function_call is not None:
-            events.append(_call(part.function_call, part.thought_signature, answer))
+    for part in parts if isinstance(parts, list) else ():
+        if not isinstance(part, dict):
+            raise _unreadable()
+        text, call = part.get("text"), part.get("functionCall")
+        if isinstance(text, str) and text:
+            events.append(ReasoningDelta(text=text) if part.get("thought") else answer.text(text))
+        elif isinstance(call, dict):
+            events.append(_call(call, part.get("thoughtSignature"), answer))
     return events
 
 
-def _call(call: "types.FunctionCall", signature: bytes | None, answer: Answer) -> ToolCallDelta:
+def _call(call: Mapping[str, object], signature: object, answer: Answer) -> ToolCallDelta:
     """A whole call: Gemini sends them in one piece."""
+    call_id, name = (value if isinstance(value, str) else "" for value in (call.get("id"), call.get("name")))
+    arguments = call.get("args") or {}
+    if not isinstance(arguments, dict):
+        raise _unreadable()
+    try:
+        signed = base64.b64decode(signature) if isinstance(signature, str) else None
+    except ValueError:
+        raise _unreadable() from None
     return answer.tool_call(
         answer.calls,
-        call_id=join_call_id(call.id, signature),
-        name=call.name or "",
-        arguments=json.dumps(call.args or {}, ensure_ascii=False),
+        call_id=join_call_id(call_id or None, signed),
+        name=name,
+        arguments=json.dumps(arguments, ensure_ascii=False),
     )

@@ -7,8 +7,9 @@ chunk into the SDK's models costs ten times as much. Text that comes after a fin
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 from chat.providers.answer import Answer, token_count
@@ -29,6 +30,7 @@ from chat.providers.base import (
     StreamEvent,
     Tool,
 )
+from chat.providers.sse import data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
@@ -44,8 +46,8 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 # What OpenAI, and Azure's version of it, call a question that is against their policy.
 POLICY_CODES = ("content_policy_violation", "content_filter")
-# One event of a stream is a few hundred bytes; a line longer than this is no event.
-MAX_LINE_BYTES = 1 << 20
+# What comes after the last event.
+DONE = b"[DONE]"
 # For the end of a body after its last event.
 READ_OUT_S = 0.2
 # The longest id of a tool call that OpenAI takes; other vendors' may be longer.
@@ -94,9 +96,13 @@ class OpenAIProvider:
         try:
             asked = to_sdk_request(request, max_tokens_name=self._max_tokens_name)
             async with aclosing(await self._post(**asked)) as response:
-                async for data in _events(response.aiter_bytes()):
-                    for event in _read(data, answer):
+                chunks = response.aiter_bytes()
+                async for lines in data_lines(chunks, "OpenAI"):
+                    for event in _read_all(lines, answer):
                         yield event
+                    if DONE in lines:
+                        await _read_out(chunks)
+                        break
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001
@@ -240,28 +246,6 @@ def _from_status(error: "openai.APIStatusError") -> ProviderError:
     return error_from_status("OpenAI", error.status_code, retry_after_s(error.response.headers.get("retry-after")))
 
 
-async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """The data of each server-sent event, until ``[DONE]``.
-
-    Splits bytes at newlines only: text may hold U+2028, which ``str.splitlines`` would cut at.
-    """
-    pending = b""
-    async for chunk in chunks:
-        *lines, pending = (pending + chunk).split(b"\n")
-        if len(pending) > MAX_LINE_BYTES:
-            raise ProviderUnavailable("OpenAI sent a line without an end.", error_class="too_long")
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
-            if data == b"[DONE]":
-                await _read_out(chunks)
-                return
-            yield data.decode()
-    if pending.startswith(b"data:") and pending[5:].strip() != b"[DONE]":
-        yield pending[5:].strip().decode()
-
-
 async def _read_out(chunks: AsyncIterator[bytes]) -> None:
     """Read the body's end, which is here already as a rule: a connection with a rest in it can't be used again."""
     with suppress(TimeoutError):
@@ -270,10 +254,15 @@ async def _read_out(chunks: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def _read(data: str, answer: Answer) -> list[StreamEvent]:
+def _read_all(lines: Iterable[bytes], answer: Answer) -> Iterator[StreamEvent]:
+    for line in takewhile(DONE.__ne__, lines):
+        yield from _read(line, answer)
+
+
+def _read(data: bytes, answer: Answer) -> list[StreamEvent]:
     """Take one event's data in; return the deltas in it."""
     try:
-        chunk = json.loads(data)
+        chunk = json.loads(data.decode())
     except ValueError:
         chunk = None
     if not isinstance(chunk, dict):

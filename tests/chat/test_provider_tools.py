@@ -156,7 +156,7 @@ def test_broken_arguments_are_handed_on_as_the_model_wrote_them_or_are_a_fault(
         assert error is None
         assert [call.arguments for call in calls_of(events)] == ['{"city": "Zür']
     else:
-        # On Gemini's wire arguments are an object; google-genai refuses all else.
+        # On Gemini's wire arguments are an object.
         assert isinstance(error, ProviderUnavailable)
         assert error.error_class == "bad_chunk"
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -31,8 +31,10 @@ def database_url(home: Path) -> str:
 
 
 @contextmanager
-def throwaway_postgres(home: Path) -> Iterator[None]:
+def throwaway_postgres(home: Path, *, is_durable: bool = False) -> Iterator[None]:
     """Run PostgreSQL with an empty cluster in ``home``, which it makes and removes; its socket lies there.
+
+    ``is_durable`` makes it wait for the disk as it does in earnest.
 
     ``home`` must be in a folder that other accounts can enter, such as the temporary folder.
     """
@@ -43,7 +45,7 @@ def throwaway_postgres(home: Path) -> Iterator[None]:
         if account is not None:
             shutil.chown(home, account)
         _run_as(account, home, *_initdb(binaries, home / "data"))
-        with _serving(binaries, home, account):
+        with _serving(binaries, home, account, () if is_durable else _UNSAFE_BUT_QUICK):
             yield
     finally:
         shutil.rmtree(home)
@@ -60,7 +62,7 @@ def streaming_replica(home: Path, *, of: Path) -> Iterator[None]:
             shutil.chown(home, account)
         copy = (str(binaries / "pg_basebackup"), "--pgdata", str(home / "data"), "--write-recovery-conf")
         _run_as(account, home, *copy, "--checkpoint=fast", "--no-sync", "--dbname", f"host={of} user=postgres")
-        with _serving(binaries, home, account):
+        with _serving(binaries, home, account, _UNSAFE_BUT_QUICK):
             yield
     finally:
         shutil.rmtree(home)
@@ -120,9 +122,9 @@ def _run_as(account: str | None, home: Path, *command: str) -> None:
 
 
 @contextmanager
-def _serving(binaries: Path, home: Path, account: str | None) -> Iterator[None]:
+def _serving(binaries: Path, home: Path, account: str | None, more: Sequence[str]) -> Iterator[None]:
     command = [str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home)]
-    settings = (*_UNSAFE_BUT_QUICK, "listen_addresses=", "max_connections=100")
+    settings = (*more, "listen_addresses=", "max_connections=100")
     command += [part for setting in settings for part in ("-c", setting)]
     # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
     with running(

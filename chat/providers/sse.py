@@ -1,0 +1,28 @@
+"""Server-sent events as vendors send them: the data of each line. Knows bytes; no vendor and no SDK.
+
+Source: the HTML standard, "Server-sent events". Vendors send each event's data in one line, so that lines are enough.
+"""
+
+from collections.abc import AsyncIterator
+
+from chat.providers.base import ProviderUnavailable
+
+# One event of a stream is a few hundred bytes; a line longer than this is no event.
+MAX_LINE_BYTES = 1 << 20
+
+
+async def data_lines(chunks: AsyncIterator[bytes], vendor: str) -> AsyncIterator[list[bytes]]:
+    """The data of the lines that have it, all that one read of the network brought at a time, without blanks around.
+
+    Splits at newlines only: text may hold U+2028, which ``str.splitlines`` would cut at. Raises ProviderUnavailable for
+    a line without an end.
+    """
+    pending = b""
+    async for chunk in chunks:
+        *lines, pending = (pending + chunk).split(b"\n")
+        if len(pending) > MAX_LINE_BYTES:
+            raise ProviderUnavailable(f"{vendor} sent a line without an end.", error_class="too_long")
+        if data := [line[5:].strip() for line in lines if line.startswith(b"data:")]:
+            yield data
+    if pending.startswith(b"data:"):
+        yield [pending[5:].strip()]

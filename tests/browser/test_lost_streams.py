@@ -65,8 +65,10 @@ async def _next_or(incoming: Iterator[Any], otherwise: Callable[[], Awaitable[An
 
 
 def test_a_stream_that_breaks_off_again_and_again_goes_on_where_it_was(
-    page: Page, transactional_db: None, upstream: Upstream
+    page: Page, transactional_db: None, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
+    # A browser waits for a second before it comes back.
+    monkeypatch.setattr(upstream, "_slow_answer_s", 7)
     line = BreakingLine()
     with live.serving(line, live.reserve_port()) as url:
         page.goto(url)

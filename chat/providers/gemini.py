@@ -19,7 +19,7 @@ from chat.providers.base import (
 )
 from chat.providers.gemini_request import config, contents, join_call_id
 from chat.providers.sse import data_lines
-from chat.providers.status import error_from_status, retry_after_s
+from chat.providers.status import error_from_status, is_timeout, retry_after_s
 from metrics.pricing import Usage
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class GeminiProvider:
         # spends a millisecond on reading each three.
         self._http = handover.HandoverClient(
             follow_redirects=False,
-            # Whoever asks has a place already (``capacity``).
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            # Whoever asks has a place already (``capacity``). 0 is no limit to aiohttp; None were its own 100.
+            limits=httpx2.Limits(max_connections=0, max_keepalive_connections=100),
         )
         self._client = genai.Client(
             api_key=api_key or "not set",
@@ -154,9 +154,9 @@ def to_provider_error(error: Exception) -> ProviderError:
 
     if isinstance(error, errors.APIError):
         return _from_api_error(error)
-    if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-        return ProviderTimeout("Gemini could not be reached in time.", error_class="timeout_connect")
-    if isinstance(error, httpx2.ConnectError | httpx2.UnsupportedProtocol):
+    if isinstance(error, httpx2.TimeoutException | httpx2.ConnectError | httpx2.UnsupportedProtocol):
+        if is_timeout(error):
+            return ProviderTimeout("Gemini could not be reached in time.", error_class="timeout_connect")
         return ProviderUnavailable("Gemini could not be reached.", error_class="connect")
     return ProviderUnavailable("Gemini's answer broke off.", error_class="broken_stream")
 

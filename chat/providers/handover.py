@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import httpx2
+from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
 
 
 class Exchange:
@@ -20,7 +21,7 @@ class Exchange:
 exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
-class HandoverClient(httpx2.AsyncClient):
+class HandoverClient(Httpx2AiohttpClient):
     """Hands the response over to whoever set ``exchange``, who reads and closes it.
 
     The SDK is told of a success without a body; of anything else it gets the response, to make an error of it.

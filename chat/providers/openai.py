@@ -31,7 +31,7 @@ from chat.providers.base import (
     Tool,
 )
 from chat.providers.sse import data_lines
-from chat.providers.status import error_from_status, retry_after_s
+from chat.providers.status import error_from_status, is_timeout, retry_after_s
 from metrics.pricing import Usage
 
 if TYPE_CHECKING:
@@ -222,20 +222,11 @@ def to_provider_error(error: Exception) -> ProviderError:
 
     if isinstance(error, openai.APIStatusError):
         return _from_status(error)
-    if isinstance(error, openai.APIConnectionError) and _is_timeout(error):
+    if isinstance(error, openai.APIConnectionError) and is_timeout(error):
         return ProviderTimeout("OpenAI could not be reached in time.", error_class="timeout_connect")
     if isinstance(error, openai.APIConnectionError):
         return ProviderUnavailable("OpenAI could not be reached.", error_class="connect")
     return ProviderUnavailable("OpenAI's answer broke off.", error_class="broken_stream")
-
-
-def _is_timeout(error: BaseException | None) -> bool:
-    """By its causes: over aiohttp, the SDK calls each connection that is refused a timeout."""
-    while error is not None:
-        if isinstance(error, TimeoutError):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _from_status(error: "openai.APIStatusError") -> ProviderError:

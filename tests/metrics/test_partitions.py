@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from metrics import partitions, people, prometheus, reading, retention, services
@@ -139,9 +138,17 @@ def touched(work: Callable[[], Any]) -> set[str]:
 
 
 def statements(work: Callable[[], Any]) -> list[str]:
-    with CaptureQueriesContext(connection) as captured:
+    """With their values; of one that is sent with many, each."""
+    sent: list[str] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        cursor = context["cursor"].cursor
+        sent.extend(cursor.mogrify(sql, values) for values in (params if many else [params]))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
         work()
-    return [query["sql"] for query in captured.captured_queries]
+    return sent
 
 
 def relations(sql: str) -> set[str]:

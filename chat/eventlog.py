@@ -1,7 +1,7 @@
 """What running answers have said, in Redis streams, one an answer: its process appends, readers in others tail.
 
-Entry ids are ``0-1``, ``0-2``, … in the order of what was said. The log is a copy for speed: the database holds the
-text too, and the answer goes on without Redis.
+An item holds the entries that were written together, by number and kind, and has the last one's number: ``0-1``,
+``0-4``, … The log is a copy for speed: the database holds the text too, and the answer goes on without Redis.
 """
 
 import asyncio
@@ -45,9 +45,8 @@ async def write(batch: Mapping[UUID, Sequence[Entry]], *, stoppable: Sequence[UU
         if stoppable:
             pipe.mget([_stop_key(answer) for answer in stoppable])
         for answer, entries in batch.items():
-            for entry in entries:
-                fields: dict[Any, Any] = {"kind": entry.kind, "text": entry.text}
-                pipe.xadd(_key(answer), fields, id=f"0-{entry.seq}")
+            fields: dict[Any, Any] = {f"{entry.seq} {entry.kind}": entry.text for entry in entries}
+            pipe.xadd(_key(answer), fields, id=f"0-{entries[-1].seq}")
             # A log lives on for as long after its last entry; in between, it is enough to say so now and then.
             if any(entry.seq % _EXPIRE_EVERY == 1 or entry.kind == "done" for entry in entries):
                 pipe.expire(_key(answer), settings.EVENT_LOG_TTL_S)
@@ -59,11 +58,14 @@ async def read(answer: UUID, *, after: int) -> Sequence[Entry]:
     """The entries after ``after``; waits up to ``READ_BLOCK_S`` for one. Raises RedisError, OSError."""
     key = _key(answer)
     reply: Any = await _client(2 * READ_BLOCK_S).xread({key: f"0-{after}"}, block=round(1000 * READ_BLOCK_S))
-    return [
-        Entry(seq=int(entry_id.split("-")[1]), kind=fields["kind"], text=fields["text"])
-        for _key, entries in reply or ()
-        for entry_id, fields in entries
+    found = [
+        Entry(seq=int(seq), kind=kind, text=text)
+        for _key, items in reply or ()
+        for _item_id, fields in items
+        for (seq, kind), text in ((name.split(" "), text) for name, text in fields.items())
     ]
+    # Of the first item some may have been seen.
+    return [entry for entry in found if entry.seq > after]
 
 
 async def request_stop(answer: UUID) -> None:
@@ -72,7 +74,8 @@ async def request_stop(answer: UUID) -> None:
 
 
 def _key(answer: UUID) -> str:
-    return f"sluice:answer:{answer}"
+    # The number changes with what is kept, so that old and new processes can run side by side.
+    return f"sluice:answer:2:{answer}"
 
 
 def _stop_key(answer: UUID) -> str:

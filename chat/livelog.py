@@ -24,10 +24,14 @@ logger = logging.getLogger(__name__)
 
 # Nobody sees whether pieces come one by one.
 ENTRY_EVERY_S = 0.1
-# Where the event loop is later than this, entries come more rarely, down to the slowest pace: showing text may take no
-# more than there is, or whoever asks next waits behind all who read.
+# An entry takes a tenth of a millisecond to be rendered and sent; so many answers that all of them together take more
+# than a quarter of the time get theirs more rarely, or whoever asks next waits behind all who read.
+ENTRY_EVERY_S_FOR_EACH = 0.0004
+# Where the event loop is later than this all the same, they come more rarely still, down to the slowest pace.
 LATE_S = 0.03
 SLOWEST_S = 1.0
+# Readers in other processes see what is new this often.
+WRITE_EVERY_S = 0.25
 # A request to stop that another process took is found this soon.
 STOP_POLL_S = 0.25
 
@@ -155,8 +159,9 @@ class _Writer:
 
     def adapt(self, late_s: float) -> None:
         """An entry was so late: a step towards a slower pace, or back."""
-        slower = late_s > LATE_S
-        self.pace_s = min(SLOWEST_S, 1.02 * self.pace_s) if slower else max(ENTRY_EVERY_S, 0.99 * self.pace_s)
+        quickest = max(ENTRY_EVERY_S, ENTRY_EVERY_S_FOR_EACH * len(self.logs))
+        wanted = 1.02 * self.pace_s if late_s > LATE_S else 0.99 * self.pace_s
+        self.pace_s = min(SLOWEST_S, max(quickest, wanted))
 
     async def _run(self) -> None:
         while self.logs:
@@ -171,7 +176,7 @@ class _Writer:
                     self._lost.discard(answer)
                     self.logs.pop(answer).keep()
             if batch:
-                await asyncio.sleep(ENTRY_EVERY_S)
+                await asyncio.sleep(WRITE_EVERY_S)
 
     async def _write(self, batch: dict[UUID, list[Entry]]) -> None:
         now = asyncio.get_running_loop().time()

@@ -247,4 +247,4 @@ def test_the_log_in_redis_expires_by_itself(upstream: Upstream):
     run(generate(started))
 
     with Redis.from_url(settings.REDIS_URL) as redis:
-        assert 0 < redis.ttl(f"sluice:answer:{reply.id}") <= 3600
+        assert 0 < redis.ttl(f"sluice:answer:2:{reply.id}") <= 3600

@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 # Nobody sees whether pieces come one by one.
 ENTRY_EVERY_S = 0.1
-# An entry takes a tenth of a millisecond to be rendered and sent; so many answers that all of them together take more
-# than a quarter of the time get theirs more rarely, or whoever asks next waits behind all who read.
-ENTRY_EVERY_S_FOR_EACH = 0.0004
+# An entry takes a tenth of a millisecond to be rendered and sent; so many answers that all of them together would take
+# more than a sixth of the time get theirs more rarely, or whoever asks next waits behind all who read.
+ENTRY_EVERY_S_FOR_EACH = 0.0006
 # Where the event loop is later than this all the same, they come more rarely still, down to the slowest pace.
 LATE_S = 0.03
 SLOWEST_S = 1.0

@@ -1,23 +1,32 @@
 """What an answer costs that does not depend on the machine: trips to the database, and threads it waits for."""
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
+from chat.admission import breakers
 from chat.attempts import new_attempt
+from chat.providers import registry
 from gateway import answering
 from gateway.answering import Asked, Ended, Job
+from gateway.asgi import application_v1
 from gateway.errors import ApiError
 from gateway.keys import create_key
 from gateway.models import Spending
 from gateway.wire import parse_completion
 from metrics.models import ModelCall
+from simulator.upstream import Upstream
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +86,61 @@ def test_without_limits_in_dollars_nothing_is_spent_on_them():
     begun, ended = statements(text)
 
     assert len(begun) + len(ended) == 5
+
+
+class Threads(ThreadPoolExecutor):
+    """Counts how often the event loop hands work over."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self.hops = 0
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.hops += 1
+        return super().submit(function, *args, **kwargs)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_waits_for_a_thread_twice_and_for_redis_never(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, redis_server: "Redis"
+):
+    _key, text = create_key(name="shop", owner=UserFactory())
+    threads = Threads()
+    monkeypatch.setattr("chat.threads._pool", threads)
+    body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "headers": [(b"authorization", f"Bearer {text}".encode())],
+    }
+    sent: list[Any] = []
+
+    async def answer() -> tuple[int, int]:
+        # The breakers are looked at once a second, whoever asks.
+        await breakers.refresh()
+        coming = iter([{"type": "http.request", "body": body}])
+
+        async def receive() -> Any:
+            return next(coming, None) or await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        hops, commands = threads.hops, commands_of(redis_server)
+        await application_v1(scope, receive, send)
+        made = threads.hops - hops, commands_of(redis_server) - commands
+        await registry.close_providers()
+        return made
+
+    assert asyncio.run(answer()) == (2, 0)
+    assert [message.get("status") for message in sent] == [200, None]
+
+
+def commands_of(redis: "Redis") -> int:
+    """How many there were, but for those that ask."""
+    stats: Any = redis.info("commandstats")
+    return sum(each["calls"] for name, each in stats.items() if name != "cmdstat_info")
 
 
 def test_whoever_is_refused_keeps_nobody_else_from_an_answer():

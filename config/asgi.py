@@ -1,7 +1,6 @@
 """The web process: Django over ASGI, and an orderly end for the answers that are still running."""
 
 import asyncio
-import gc
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,6 @@ from gateway import asgi as gateway  # noqa: E402
 from gateway.asgi import PREFIX, application_v1  # noqa: E402
 
 DRAIN_S = 5.0
-# Between two looks for objects that only hold each other. Python's own 700 is a few answers' pieces.
-NEW_OBJECTS = 20_000
 # Where answers are followed, for as long as they take.
 ANSWERS = "/answers/"
 # Django keeps a thread for each request until its response has ended; these share one. Middleware alone
@@ -32,13 +29,6 @@ _answers_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-def _spare_the_collector() -> None:
-    """What is loaded by now stays, and need not be looked through each time that new objects have come together."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(NEW_OBJECTS)
 
 
 async def drain() -> None:
@@ -62,7 +52,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             registry.warm_up()
-            _spare_the_collector()
             if settings.OTEL_TRACES:
                 tracing.turn_on()
             await send({"type": "lifespan.startup.complete"})

@@ -1,12 +1,13 @@
 """What the roll-ups say of an arm."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from metrics import reading
 from metrics.health import ArmHealth, Health
+from metrics.models import Window
 from metrics.rollup import roll_up
 from tests.metrics.factories import NOW, ModelCallFactory
 
@@ -135,3 +136,18 @@ def test_a_window_is_cut_at_five_minutes():
     found = reading.health(rollout=NAME, since=NOW - timedelta(minutes=62), until=NOW)
     assert (found.since, found.until) == (NOW - timedelta(minutes=65), NOW)
     assert found.baseline.requests == 3
+
+
+def test_of_many_windows_the_newest_counts_and_each_stretch_has_its_own_percentage():
+    def window(number: int, stretch: int, percent: int, starts_at: datetime | None) -> Window:
+        return Window(rollout=NAME, run=2, number=number, stretch=stretch, percent=percent, starts_at=starts_at)
+
+    windows = [window(0, 4, 5, None), *(window(number, 4, 5, NOW) for number in range(1, 50))]
+    windows += [window(50, 6, 25, None), window(51, 6, 25, NOW)]
+    Window.objects.bulk_create([*windows, Window(rollout=NAME, run=3, number=0, stretch=7, percent=50)])
+
+    found = reading.evidence(rollout=NAME, run=2)
+
+    assert [(stretch.stretch, stretch.percent) for stretch in found.stretches] == [(4, 5), (6, 25)]
+    assert found.window is not None
+    assert (found.window.stretch, found.window.percent, found.window_number) == (6, 25, 51)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db.models import QuerySet
+
 from metrics.reading import UpTo
 from rollout.models import Evaluation, Rollout
 from rollout.refusals import not_found
@@ -42,8 +44,8 @@ class Look:
 
 def look_at(name: str, *, now: datetime) -> Look:
     """In three queries, at any size. Raises RolloutNotFound."""
-    named = Rollout.objects.filter(name=name).values("baseline")
-    siblings = list(Rollout.objects.filter(baseline__in=named).order_by("pk"))
+    rollouts: QuerySet[Rollout] = Rollout.objects.all()
+    siblings = list(rollouts.filter(baseline__in=rollouts.filter(name=name).values("baseline")).order_by("pk"))
     rollout = next((each for each in siblings if each.name == name), None)
     if rollout is None:
         raise not_found(name)

@@ -107,14 +107,14 @@ class Dashboard:
 @from_replica
 def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
     """The dashboard of a rollout over a range that ends ``now``. Raises RolloutNotFound."""
-    look = services.look_at(name, now=now)
-    current = services.status_of(look, hours=chosen.hours)
+    glance = services.glance_at(name, now=now)
+    current = services.status_of(glance, hours=chosen.hours)
     document = document_of(current)
     changes = list(
         RolloutChange.objects.filter(rollout=name, changed_at__gte=current.health.since, changed_at__lte=now)
     )
     return Dashboard(
-        fingerprint=look.fingerprint,
+        fingerprint=glance.fingerprint,
         current=current,
         schedule=schedule_of(current.rollout, since=current.standing_since, now=now),
         document=document,
@@ -134,7 +134,7 @@ def fingerprint(name: str, *, now: datetime) -> str:
 
     Three queries, at any size. Raises RolloutNotFound.
     """
-    return services.look_at(name, now=now).fingerprint
+    return services.glance_at(name, now=now).fingerprint
 
 
 def _charts(current: Status, chosen: Range, changes: Sequence[RolloutChange], now: datetime) -> list[Chart]:

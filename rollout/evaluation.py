@@ -16,7 +16,7 @@ from rollout import words
 from rollout.criteria import MeasureName
 from rollout.decisions import Config, Decider, Decision
 from rollout.evidence import Arm, Measure, Snapshot, StageSums
-from rollout.look import Kept, Look, newest_kept
+from rollout.glance import Glance, Kept, newest_kept
 from rollout.models import Evaluation, Rollout
 from rollout.notices import notify_decision
 
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 _BINS: Mapping[MeasureName, BinsName] = {"ttft": "ttft_bins", "latency": "latency_bins"}
 
 
-def decide_on(rollout: Rollout, *, now: datetime, look: Look | None = None) -> Decision:
-    """What the present run's sums say, by the rollout's own margins; ``look``: what was read of it already."""
+def decide_on(rollout: Rollout, *, now: datetime, glance: Glance | None = None) -> Decision:
+    """What the present run's sums say, by the rollout's own margins; ``glance``: what was read of it already."""
     config = config_of(rollout)
-    seen = UpTo(rollout=rollout.name, until=now) if look is None else look.seen
-    kept = newest_kept(rollout.name) if look is None else look.kept
+    seen = UpTo(rollout=rollout.name, until=now) if glance is None else glance.seen
+    kept = newest_kept(rollout.name) if glance is None else glance.kept
     today = seen.requests(since=now - timedelta(days=1))
     return Decider(config).decide(_snapshot(rollout, config.p95_measure, today, _srm_peak(rollout, kept)))
 

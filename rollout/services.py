@@ -15,8 +15,8 @@ from metrics.slices import Grain, ceil
 from rollout import evaluation
 from rollout.changes import ChangeRefused
 from rollout.defaults import create_default_rollout
+from rollout.glance import Glance, glance_at
 from rollout.layers import shares
-from rollout.look import Look, look_at
 from rollout.models import Rollout, RolloutChange, Stage
 from rollout.report_series import series_of
 from rollout.routing import (
@@ -50,9 +50,9 @@ __all__ = [
     "explain",
     "find_change",
     "find_unit",
+    "glance_at",
     "history",
     "log_route",
-    "look_at",
     "parse_hours",
     "parse_unit",
     "rollouts",
@@ -81,12 +81,12 @@ def parse_hours(given: str) -> int:
 
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     """How the rollout stands over the ``hours`` before ``now``. Raises RolloutNotFound."""
-    return status_of(look_at(name, now=now), hours=hours)
+    return status_of(glance_at(name, now=now), hours=hours)
 
 
-def status_of(look: Look, *, hours: int) -> Status:
+def status_of(glance: Glance, *, hours: int) -> Status:
     """The same of a rollout that was looked at, at that moment."""
-    rollout, seen, now = look.rollout, look.seen, look.now
+    rollout, seen, now = glance.rollout, glance.seen, glance.now
     prefetch_related_objects([rollout], "stages")
     return Status(
         rollout=rollout,
@@ -94,11 +94,11 @@ def status_of(look: Look, *, hours: int) -> Status:
         hours=hours,
         now=now,
         standing_since=standing_since(rollout),
-        shares=shares(map(layer_of, look.siblings)),
+        shares=shares(map(layer_of, glance.siblings)),
         health=seen.health(since=now - timedelta(hours=hours)),
         saved_ever_usd=seen.saved_usd(),
         knows_calls=seen.knows_calls,
-        decision=evaluation.decide_on(rollout, now=now, look=look),
+        decision=evaluation.decide_on(rollout, now=now, glance=glance),
     )
 
 

@@ -24,7 +24,7 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Glance:
     """A rollout at a moment; ``siblings`` are all rollouts of its baseline, itself among them."""
 
     rollout: Rollout
@@ -42,7 +42,7 @@ class Look:
         return f"{minute.timestamp():.0f}-{versions}.{self.rollout.stretch}-{decided}-{self.seen.changed_at}"
 
 
-def look_at(name: str, *, now: datetime) -> Look:
+def glance_at(name: str, *, now: datetime) -> Glance:
     """In three queries, at any size. Raises RolloutNotFound."""
     rollouts: QuerySet[Rollout] = Rollout.objects.all()
     siblings = list(rollouts.filter(baseline__in=rollouts.filter(name=name).values("baseline")).order_by("pk"))
@@ -50,7 +50,7 @@ def look_at(name: str, *, now: datetime) -> Look:
     if rollout is None:
         raise not_found(name)
     seen = UpTo(rollout=name, until=now)
-    return Look(rollout=rollout, siblings=siblings, kept=newest_kept(name), seen=seen, now=now)
+    return Glance(rollout=rollout, siblings=siblings, kept=newest_kept(name), seen=seen, now=now)
 
 
 def newest_kept(name: str) -> Kept | None:

@@ -1,7 +1,7 @@
 """Slices of time, read as they are asked for most: those of some cuts, one by one or added up where they lie.
 
-Always the same statement but for its moments: to compile it anew costs five times what the database needs. Knows the
-table of slices and nothing of what is in their sums. Part of metrics' services.
+Always the same statement but for its moments: to compile it anew costs more than to run it. Knows the table of slices
+and nothing of what is in their sums. Part of metrics' services.
 """
 
 import json

@@ -16,6 +16,9 @@ BinsName = Literal["ttft_bins", "latency_bins"]
 BINS: tuple[BinsName, ...] = ("ttft_bins", "latency_bins")
 NUMBERS = tuple(part.name for part in fields(ClusterSums) if part.name not in BINS)
 
+_FIRST = struct.Struct("<i")
+_ROW = struct.Struct(f"<{CLUSTERS}i")
+
 # One whole number for each cluster, by its place.
 Row = Sequence[int]
 _NOTHING: Row = (0,) * CLUSTERS
@@ -82,10 +85,9 @@ def unpack(packed: bytes) -> dict[int, Row]:
     """Back from ``pack``."""
     if not packed:
         return {}
-    first, *counts = struct.unpack(f"<{len(packed) // 4}i", packed)
-    return {
-        first + place: counts[place * CLUSTERS : (place + 1) * CLUSTERS] for place in range(len(counts) // CLUSTERS)
-    }
+    (first,) = _FIRST.unpack_from(packed)
+    rows = _ROW.iter_unpack(memoryview(packed)[_FIRST.size :])
+    return dict(enumerate(rows, first))
 
 
 def _merge(mine: dict[Key, Row], theirs: Mapping[Key, Row], sign: int) -> None:

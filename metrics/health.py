@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
-from metrics.sums import ERROR_OUTCOMES, PICO, Sums, percentile
+from metrics.sums import ERROR_OUTCOMES, PICO, Histogram, Sums, in_order, percentile
 
 
 def usd(pico_dollars: int) -> Decimal:
@@ -69,17 +70,17 @@ class ArmHealth:
     @property
     def ttft_p50_ms(self) -> float | None:
         """Median time to first token."""
-        return percentile(self.sums.ttft_bins, 0.5)
+        return percentile(self._ttft, 0.5)
 
     @property
     def ttft_p95_ms(self) -> float | None:
         """What 95 of 100 first tokens come within."""
-        return percentile(self.sums.ttft_bins, 0.95)
+        return percentile(self._ttft, 0.95)
 
     @property
     def ttft_p99_ms(self) -> float | None:
         """What 99 of 100 first tokens come within."""
-        return percentile(self.sums.ttft_bins, 0.99)
+        return percentile(self._ttft, 0.99)
 
     @property
     def latency_mean_ms(self) -> float | None:
@@ -89,17 +90,25 @@ class ArmHealth:
     @property
     def latency_p50_ms(self) -> float | None:
         """Median time to the last token."""
-        return percentile(self.sums.latency_bins, 0.5)
+        return percentile(self._latency, 0.5)
 
     @property
     def latency_p95_ms(self) -> float | None:
         """What 95 of 100 answers end within."""
-        return percentile(self.sums.latency_bins, 0.95)
+        return percentile(self._latency, 0.95)
 
     @property
     def latency_p99_ms(self) -> float | None:
         """What 99 of 100 answers end within."""
-        return percentile(self.sums.latency_bins, 0.99)
+        return percentile(self._latency, 0.99)
+
+    @cached_property
+    def _ttft(self) -> Histogram:
+        return in_order(self.sums.ttft_bins)
+
+    @cached_property
+    def _latency(self) -> Histogram:
+        return in_order(self.sums.latency_bins)
 
     @property
     def input_tokens(self) -> int:

@@ -179,6 +179,11 @@ class Window(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["rollout", "run", "number"], name="one_window_of_a_number")]
+        indexes = [
+            models.Index(
+                fields=["rollout", "run"], condition=models.Q(starts_at__isnull=True), name="first_window_of_a_stretch"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.rollout} {self.run} {self.number}"

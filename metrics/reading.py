@@ -7,38 +7,34 @@ services; is told the time.
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-
-from django.db.models import BigIntegerField, Q, QuerySet, Sum
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast
 
 from metrics.arms import BINS, ArmSums, BinsName, unpack
 from metrics.health import ArmHealth, Health, Point
 from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
-from metrics.slices import Grain, ceil, cover, floor
+from metrics.slice_sums import added_up, documents
+from metrics.slices import Cut, Grain, ceil, cover, floor
 from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
+
+# Each half has its index. Compiled anew each time it would cost more than all that the database does for it.
+_WINDOWS = f"""
+    SELECT * FROM {Window._meta.db_table} WHERE rollout = %s AND run = %s AND starts_at IS NULL
+    UNION SELECT * FROM (
+        SELECT * FROM {Window._meta.db_table} WHERE rollout = %s AND run = %s ORDER BY number DESC LIMIT 1
+    ) newest ORDER BY number
+"""  # noqa: S608
+# Before anything was counted.
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rolled_at() -> datetime | None:
     """As of when the roll-ups stand: all that had ended by then is in them. ``None`` before the first."""
     state = RollupState.objects.filter(pk=1).first()
     return None if state is None else state.rolled_at
-
-
-def changed_at() -> datetime | None:
-    """When the roll-ups last changed: until they do again, all that is read from them stays the same."""
-    return RollupState.objects.filter(pk=1).values_list("changed_at", flat=True).first()
-
-
-def began_at(rollout: str) -> datetime | None:
-    """The beginning of the first day of which anything is known; ``None`` before the first call has ended."""
-    days = Slice.objects.filter(rollout=rollout, grain=Grain.DAY).order_by("start")
-    return days.values_list("start", flat=True).first()
 
 
 def last_request_at(rollout: str) -> datetime | None:
@@ -69,6 +65,16 @@ class UpTo:
         self._until = self._cut(until, up=True)
         self._read: dict[datetime, Health] = {}
 
+    @property
+    def changed_at(self) -> datetime | None:
+        """When the roll-ups last changed: until they do again, all that is read from them stays the same."""
+        return self._state.changed_at
+
+    @property
+    def knows_calls(self) -> bool:
+        """Whether anything is known; not before the first call has ended."""
+        return self._newest is not None
+
     def health(self, *, since: datetime) -> Health:
         """Both arms from ``since`` on. Only ``DECIDING_REASON`` enters the arms.
 
@@ -77,11 +83,11 @@ class UpTo:
         since = self._cut(since, up=False)
         arms: dict[str, Sums] = defaultdict(Sums)
         other: dict[str, int] = defaultdict(int)
-        for arm, reason, document in self._slices(since).values_list("arm", "reason", "sums"):
+        for sign, arm, reason, document in documents(self._cuts(since), rollout=self._rollout):
             if reason == DECIDING_REASON:
-                arms[arm].merge_json(document)
+                arms[arm].merge_json(document, sign)
             else:
-                other[reason] += document.get("requests", 0)
+                other[reason] += sign * document.get("requests", 0)
 
         def of(arm: Arm) -> ArmHealth:
             people = (
@@ -109,32 +115,32 @@ class UpTo:
         since = self._cut(since, up=False)
         if (known := self._read.get(since)) is not None:
             return {Arm.BASELINE: known.baseline.requests, Arm.CANDIDATE: known.candidate.requests}
-        slices = self._slices(since).filter(reason=DECIDING_REASON).order_by()
-        counted = slices.values_list("arm").annotate(number=Sum(Cast(KT("sums__requests"), BigIntegerField())))
-        return {arm: int(number) for arm, number in counted if number}
+        found = added_up(["requests"], self._cuts(since), rollout=self._rollout, reason=DECIDING_REASON)
+        return {arm: sums["requests"] for arm, sums in found.items() if sums["requests"]}
 
     def saved_usd(self) -> Decimal | None:
         """What the candidate's arm has saved from the beginning on; see ``ArmHealth``."""
         money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
-        today = floor(self._until, Grain.DAY)
-        wanted = Q(grain=Grain.DAY, start__lt=today) | _in_cuts(today, self._until)
-        slices = Slice.objects.filter(wanted, rollout=self._rollout, arm=Arm.CANDIDATE, reason=DECIDING_REASON)
         # Added up where they lie: there is a slice for every day that ever was.
-        found = slices.aggregate(**{name: Sum(Cast(KT(f"sums__{name}"), BigIntegerField())) for name in money})
-        sums = Sums.from_json({name: int(number or 0) for name, number in found.items()})
+        cuts = cover(_BEGINNING, self._until)
+        found = added_up(money, cuts, rollout=self._rollout, reason=DECIDING_REASON, arm=Arm.CANDIDATE)
+        sums = Sums.from_json(found.get(Arm.CANDIDATE, {}))
         return ArmHealth(sums=sums, people=None).saved_usd
 
     @cached_property
+    def _newest(self) -> datetime | None:
+        """Where the newest slice begins."""
+        # Where slices of five minutes are gone, windows are cut at hours.
+        return _newest(self._rollout, Grain.FIVE_MINUTES) or _newest(self._rollout, Grain.HOUR)
+
+    @property
     def _is_newest(self) -> bool:
         """Whether no call is newer."""
-        # Where slices of five minutes are gone, windows are cut at hours.
-        newest = _newest(self._rollout, Grain.FIVE_MINUTES) or _newest(self._rollout, Grain.HOUR)
-        return newest is None or newest < self._until
+        return self._newest is None or self._newest < self._until
 
-    def _slices(self, since: datetime) -> "QuerySet[Slice]":
+    def _cuts(self, since: datetime) -> list[Cut]:
         # Up to the newest call, whole days and hours serve that are not over.
-        end = ceil(self._until, Grain.DAY) if self._is_newest else self._until
-        return Slice.objects.filter(_in_cuts(since, end), rollout=self._rollout)
+        return cover(since, ceil(self._until, Grain.DAY) if self._is_newest else self._until)
 
     def _cut(self, moment: datetime, *, up: bool) -> datetime:
         horizon = self._state.horizon
@@ -191,7 +197,7 @@ class Evidence:
 def evidence(*, rollout: str, run: int, bins: Collection[BinsName] = ()) -> Evidence:
     """The sums of one run, with the histograms in ``bins``, at a cost that knows its stretches and not its calls."""
     wanted = [name for name in BINS if name in bins]
-    windows = list(Window.objects.filter(rollout=rollout, run=run).order_by("number"))
+    windows = _windows(rollout, run)
     found: dict[tuple[str, int, str], ArmSums] = defaultdict(ArmSums)
     stored = ArmSum.objects.filter(rollout=rollout, run=run).exclude(scope=ArmSum.Scope.DELETED)
     for scope, stretch, arm, numbers, *packed in stored.values_list("scope", "stretch", "arm", "sums", *wanted):
@@ -222,12 +228,9 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
         yield TotalKey(**{name: getattr(row, name) for name in TotalKey._fields}), Total.from_json(row.sums)
 
 
-def _in_cuts(since: datetime, until: datetime) -> Q:
-    """Slices that make up the time between."""
-    wanted = Q(pk__in=[])
-    for cut in cover(since, until):
-        wanted |= Q(grain=cut.grain, start__gte=cut.start, start__lt=cut.end)
-    return wanted
+def _windows(rollout: str, run: int) -> list[Window]:
+    """The first of each stretch, and the newest of all: a run has another one for each 2,000 requests."""
+    return list(Window.objects.raw(_WINDOWS, [rollout, run, rollout, run]))
 
 
 def _newest(rollout: str, grain: Grain) -> datetime | None:

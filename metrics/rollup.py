@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from metrics.arms import BINS, ArmSums, pack, unpack
 from metrics.fold import (
@@ -73,9 +73,11 @@ def stored_calls(calls: Sequence[CallRow]) -> "models.QuerySet[ModelCall]":
 
 def newest_windows() -> dict[tuple[str, int], NewestWindow]:
     """The newest window of each run."""
+    # A run has one for each 2,000 requests: those with one after them stay where they are.
+    following = Window.objects.filter(rollout=OuterRef("rollout"), run=OuterRef("run"), number=OuterRef("number") + 1)
     return {
         (window.rollout, window.run): NewestWindow(stretch=window.stretch, starts_at=window.starts_at)
-        for window in Window.objects.order_by("number")
+        for window in Window.objects.filter(~Exists(following))
     }
 
 

@@ -1,6 +1,5 @@
 """How time is cut: slices of five minutes, an hour and a day, and which of them cover a window. Pure, in UTC."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
@@ -21,11 +20,20 @@ class Grain(IntEnum):
 
 
 class Cut(NamedTuple):
-    """Slices of one grain, from the one that begins at ``start`` to before the one that begins at ``end``."""
+    """Slices of one grain, from the one that begins at ``start`` to before the one that begins at ``end``.
+
+    They are added (``sign`` 1) or taken away (-1).
+    """
 
     grain: Grain
     start: datetime
     end: datetime
+    sign: int = 1
+
+    @property
+    def slices(self) -> int:
+        """How many there are."""
+        return (self.end - self.start) // self.grain.length
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,22 +49,33 @@ def ceil(moment: datetime, grain: Grain) -> datetime:
     return -((-(moment - _EPOCH)) // grain.length) * grain.length + _EPOCH
 
 
-def cover(since: datetime, until: datetime) -> Iterator[Cut]:
-    """The fewest slices that make up ``since`` to ``until``, both on five minutes: at most 22 + 46 and the days."""
-    yield from _cover(since, until, (Grain.DAY, Grain.HOUR, Grain.FIVE_MINUTES))
+def nearest(moment: datetime, grain: Grain) -> datetime:
+    """The beginning of a slice that is nearest to ``moment``."""
+    return floor(moment + grain.length / 2, grain)
 
 
-def _cover(since: datetime, until: datetime, grains: tuple[Grain, ...]) -> Iterator[Cut]:
-    if since >= until:
-        return
-    grain, *finer = grains
-    start, end = ceil(since, grain), floor(until, grain)
-    if start >= end:
-        yield from _cover(since, until, tuple(finer))
-        return
-    yield from _cover(since, start, tuple(finer)) if finer else ()
-    yield Cut(grain, start, end)
-    yield from _cover(end, until, tuple(finer)) if finer else ()
+def cover(since: datetime, until: datetime) -> list[Cut]:
+    """The fewest slices that add up to ``since`` to ``until``, both on five minutes: at most 12 + 24 and the days.
+
+    From 00:15 to 23:00 is a day less an hour, less three times five minutes.
+    """
+    return _cover(since, until, tuple(Grain)) if since < until else []
+
+
+def _cover(since: datetime, until: datetime, grains: tuple[Grain, ...]) -> list[Cut]:
+    grain, *coarser = grains
+    directly = _cut(grain, since, until)
+    if not coarser:
+        return directly
+    start, end = nearest(since, coarser[0]), nearest(until, coarser[0])
+    by_way = [*_cut(grain, since, start), *_cover(start, end, tuple(coarser)), *_cut(grain, end, until)]
+    return min(directly, by_way, key=lambda cuts: sum(cut.slices for cut in cuts))
+
+
+def _cut(grain: Grain, start: datetime, end: datetime) -> list[Cut]:
+    if start == end:
+        return []
+    return [Cut(grain, start, end) if start < end else Cut(grain, end, start, -1)]
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:

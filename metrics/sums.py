@@ -5,7 +5,7 @@ all anew, gives the same to the last digit. Knows calls by their attributes; kno
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from hashlib import sha256
@@ -25,6 +25,7 @@ MICRO = 10**6
 BIN_WIDTH = math.log(1.05)
 
 Bins = dict[str, int]
+Histogram = Sequence[tuple[int, int]]
 
 
 def latency_bin(ms: int) -> int:
@@ -33,17 +34,21 @@ def latency_bin(ms: int) -> int:
     return math.floor(math.log(max(ms, 1)) / BIN_WIDTH + 1e-9)
 
 
-def percentile(bins: Mapping[str, int], share: float) -> float | None:
+def in_order(bins: Mapping[str, int]) -> Histogram:
+    """A histogram's bins that hold anything, lowest first, each with its calls: as ``percentile`` takes it."""
+    return sorted((int(number), count) for number, count in bins.items() if count)
+
+
+def percentile(histogram: Histogram, share: float) -> float | None:
     """The latency in ms that ``share`` (0 to 1) of the counted calls stay within; ``None`` without calls.
 
     Inside a bin, calls are taken as spread evenly over its logarithm: at most 5 % off.
     """
-    total = sum(bins.values())
-    if not total:
+    if not histogram:
         return None
-    wanted, below = share * total, 0
-    for number, count in sorted(zip(map(int, bins), bins.values(), strict=True)):
-        if count and below + count >= wanted:
+    wanted, below = share * sum([count for _number, count in histogram]), 0
+    for number, count in histogram:
+        if below + count >= wanted:
             return math.exp((number + (wanted - below) / count) * BIN_WIDTH)
         below += count
     raise ValueError("share is 0 to 1")
@@ -74,15 +79,15 @@ class _Additive:
             elif theirs:
                 setattr(self, part.name, getattr(self, part.name) + sign * theirs)
 
-    def merge_json(self, document: Mapping[str, Any]) -> None:
-        """Add numbers that are as ``to_json`` gives them; the quicker way where many are added up."""
+    def merge_json(self, document: Mapping[str, Any], sign: int = 1) -> None:
+        """The same of numbers that are as ``to_json`` gives them; the quicker way where many are added up."""
         for name, theirs in document.items():
             if isinstance(theirs, dict):
                 mine = getattr(self, name)
                 for key, count in theirs.items():
-                    mine[key] = mine.get(key, 0) + count
+                    mine[key] = mine.get(key, 0) + sign * count
             else:
-                setattr(self, name, getattr(self, name) + theirs)
+                setattr(self, name, getattr(self, name) + sign * theirs)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers that are not zero, in one order: equal sums are equal documents."""

@@ -22,7 +22,7 @@ from rollout.defaults import RAMP, START_PERCENT
 from rollout.models import Evaluation, Proposal, RampState, Rollout, RolloutChange
 from rollout.proposals import propose, takes_two
 from rollout.ramp import Verb
-from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict
+from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict, not_found
 from rollout.sharing import Splits, lock_baseline, moved, splits_of
 from rollout.steering import STEERING, apply, as_changes, describe, parse_percent, ramp_of, refuse_unknown
 
@@ -212,7 +212,7 @@ def get_rollout(name: str, among: "QuerySet[Rollout] | None" = None) -> Rollout:
     """The rollout of that name. Raises RolloutNotFound."""
     rollout = (Rollout.objects.all() if among is None else among).filter(name=name).first()
     if rollout is None:
-        raise RolloutNotFound(_("There is no rollout named %(name)s.") % {"name": name}, code="not_found")
+        raise not_found(name)
     return rollout
 
 

@@ -16,6 +16,7 @@ from rollout import words
 from rollout.criteria import MeasureName
 from rollout.decisions import Config, Decider, Decision
 from rollout.evidence import Arm, Measure, Snapshot, StageSums
+from rollout.glance import Glance, Kept, newest_kept
 from rollout.models import Evaluation, Rollout
 from rollout.notices import notify_decision
 
@@ -24,12 +25,13 @@ logger = logging.getLogger(__name__)
 _BINS: Mapping[MeasureName, BinsName] = {"ttft": "ttft_bins", "latency": "latency_bins"}
 
 
-def decide_on(rollout: Rollout, *, now: datetime, seen: UpTo | None = None) -> Decision:
-    """What the present run's sums say, by the rollout's own margins; ``seen``: what was read up to ``now`` already."""
+def decide_on(rollout: Rollout, *, now: datetime, glance: Glance | None = None) -> Decision:
+    """What the present run's sums say, by the rollout's own margins; ``glance``: what was read of it already."""
     config = config_of(rollout)
-    seen = seen or UpTo(rollout=rollout.name, until=now)
+    seen = UpTo(rollout=rollout.name, until=now) if glance is None else glance.seen
+    kept = newest_kept(rollout.name) if glance is None else glance.kept
     today = seen.requests(since=now - timedelta(days=1))
-    return Decider(config).decide(_snapshot(rollout, config.p95_measure, today))
+    return Decider(config).decide(_snapshot(rollout, config.p95_measure, today, _srm_peak(rollout, kept)))
 
 
 def config_of(rollout: Rollout) -> Config:
@@ -120,24 +122,22 @@ def _is_same(last: Evaluation, rollout: Rollout, decision: Decision) -> bool:
     return kept == (decision.verdict, rollout.percent, rollout.run)
 
 
-def _snapshot(rollout: Rollout, slow: MeasureName, today: Mapping[str, int]) -> Snapshot:
+def _snapshot(rollout: Rollout, slow: MeasureName, today: Mapping[str, int], srm_peak: float) -> Snapshot:
     # Bins of the one measure whose slowest twentieth is judged: they are most of what there is to read.
     found = reading.evidence(rollout=rollout.name, run=rollout.run, bins=[_BINS[slow]])
     return Snapshot(
         stages=[_stage(stretch) for stretch in found.stretches],
         window=None if found.window is None else _stage(found.window),
         window_number=found.window_number,
-        srm_peak=_srm_peak(rollout),
+        srm_peak=srm_peak,
         candidate_per_day=today.get("candidate") or None,
         baseline_per_day=today.get("baseline") or None,
     )
 
 
-def _srm_peak(rollout: Rollout) -> float:
+def _srm_peak(rollout: Rollout, kept: Kept | None) -> float:
     """The largest evidence of a wrong split that was seen in this run."""
-    last = Evaluation.objects.filter(rollout=rollout.name).values_list("evidence__run", "evidence__srm_peak").first()
-    run, peak = last or (None, None)
-    return float(peak or 0) if run == rollout.run else 0.0
+    return float(kept.srm_peak or 0) if kept is not None and kept.run == rollout.run else 0.0
 
 
 def _stage(stretch: StretchSums) -> StageSums:

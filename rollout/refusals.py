@@ -22,6 +22,11 @@ class RolloutNotFound(ChangeRefused):
     """No rollout of that name."""
 
 
+def not_found(name: str) -> RolloutNotFound:
+    """That there is no rollout of that name."""
+    return RolloutNotFound(_("There is no rollout named %(name)s.") % {"name": name}, code="not_found")
+
+
 class VersionConflict(ChangeRefused):
     """Somebody else changed the rollout since it was read. ``changes`` is what: ``{"field": [old, new]}``."""
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 
 from rollout import services
 from rollout.changes import get_rollout
@@ -79,13 +80,19 @@ class Schedule:
 def schedule(name: str, *, now: datetime) -> Schedule:
     """Of the rollout of that name. Raises RolloutNotFound."""
     rollout = get_rollout(name)
+    return schedule_of(rollout, since=services.standing_since(rollout), now=now)
+
+
+def schedule_of(rollout: Rollout, *, since: datetime, now: datetime) -> Schedule:
+    """Of a rollout that has stood as it does ``since``."""
+    prefetch_related_objects([rollout], "stages")
     return Schedule(
         rollout=rollout,
         now=now,
         ramp=ramp_of(rollout),
         piloted=ramp_of(rollout, by_autopilot=True),
-        stages=list(rollout.stages.order_by("position")),
-        since=services.standing_since(rollout),
-        step=newest_step(name),
-        proposals=list(Proposal.objects.filter(rollout=name, state=Proposal.State.OPEN)),
+        stages=list(rollout.stages.all()),
+        since=since,
+        step=newest_step(rollout.name),
+        proposals=list(Proposal.objects.filter(rollout=rollout.name, state=Proposal.State.OPEN)),
     )

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 
-from metrics import reading
 from metrics.replica import from_replica
 from metrics.slices import Grain, ceil
 from rollout import evaluation
-from rollout.changes import ChangeRefused, get_rollout
+from rollout.changes import ChangeRefused
 from rollout.defaults import create_default_rollout
+from rollout.glance import Glance, glance_at
+from rollout.layers import shares
 from rollout.models import Rollout, RolloutChange, Stage
 from rollout.report_series import series_of
 from rollout.routing import (
@@ -31,7 +33,7 @@ from rollout.routing import (
     route,
     routes,
 )
-from rollout.sharing import shares_of
+from rollout.sharing import layer_of
 from rollout.status import Status
 from rollout.steering import STEERING
 
@@ -48,6 +50,7 @@ __all__ = [
     "explain",
     "find_change",
     "find_unit",
+    "glance_at",
     "history",
     "log_route",
     "parse_hours",
@@ -57,6 +60,7 @@ __all__ = [
     "routes",
     "standing_since",
     "status",
+    "status_of",
     "trend",
 ]
 
@@ -77,18 +81,24 @@ def parse_hours(given: str) -> int:
 
 def status(name: str, *, hours: int = 24, now: datetime) -> Status:
     """How the rollout stands over the ``hours`` before ``now``. Raises RolloutNotFound."""
-    rollout = get_rollout(name)
-    seen = reading.UpTo(rollout=name, until=now)
+    return status_of(glance_at(name, now=now), hours=hours)
+
+
+def status_of(glance: Glance, *, hours: int) -> Status:
+    """The same of a rollout that was looked at, at that moment."""
+    rollout, seen, now = glance.rollout, glance.seen, glance.now
+    prefetch_related_objects([rollout], "stages")
     return Status(
         rollout=rollout,
-        stages=list(rollout.stages.order_by("position")),
+        stages=list(rollout.stages.all()),
         hours=hours,
         now=now,
         standing_since=standing_since(rollout),
-        shares=shares_of(rollout.baseline),
+        shares=shares(map(layer_of, glance.siblings)),
         health=seen.health(since=now - timedelta(hours=hours)),
         saved_ever_usd=seen.saved_usd(),
-        decision=evaluation.decide_on(rollout, now=now, seen=seen),
+        knows_calls=seen.knows_calls,
+        decision=evaluation.decide_on(rollout, now=now, glance=glance),
     )
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.db.models import QuerySet
 
-from rollout.layers import Layer, Share, shares
+from rollout.layers import Layer, shares
 from rollout.models import Rollout
 
 Splits = Mapping[str, Decimal]
@@ -28,11 +28,6 @@ def layer_of(rollout: Rollout) -> Layer:
         everyone=rollout.everyone,
         priority=rollout.priority,
     )
-
-
-def shares_of(baseline: str) -> list[Share]:
-    """What each open rollout of that baseline gets, in the order in which they are asked."""
-    return shares(map(layer_of, _of(baseline)))
 
 
 def splits_of(rollouts: Iterable[Rollout]) -> dict[str, Decimal]:

@@ -20,7 +20,8 @@ class Status:
     """How a rollout stands at ``now``: ``health`` over the last ``hours``, ``decision`` over its whole run.
 
     ``standing_since`` is when it got its present state and percentage; ``shares`` are those of all open rollouts of its
-    baseline, in order; ``saved_ever_usd`` is what was saved over all time.
+    baseline, in order; ``saved_ever_usd`` is what was saved over all time;
+    ``knows_calls`` is false until the first call has ended.
     """
 
     rollout: Rollout
@@ -31,6 +32,7 @@ class Status:
     shares: Sequence[Share]
     health: Health
     saved_ever_usd: Decimal | None
+    knows_calls: bool
     decision: Decision
 
     @property

@@ -125,7 +125,7 @@ def ramp_of(rollout: Rollout, *, by_autopilot: bool = False) -> Ramp:
                 min_people=stage.min_people,
                 needs_approval=stage.needs_approval or (above is not None and stage.percent > above),
             )
-            for stage in rollout.stages.order_by("position")
+            for stage in rollout.stages.all()
         ],
         approved=rollout.approved_percent,
         forced=rollout.everyone is True,

@@ -5,10 +5,52 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from rollout import ramp_words
 from rollout.decisions import Criterion, Decision, Shortfall
+
+# Translated where they are used: a page says a few of them, many times.
+_TITLES = {
+    "errors": gettext_noop("Errors"),
+    "latency": gettext_noop("Latency"),
+    "p95_latency": gettext_noop("Slowest answers (p95)"),
+    "cost": gettext_noop("Cost"),
+    "satisfaction": gettext_noop("Satisfaction"),
+}
+_STATES = {
+    "inside": gettext_noop("Inside the margin"),
+    "harm": gettext_noop("Outside the margin"),
+    "unproven": gettext_noop("Not yet proven"),
+    "not_measured": gettext_noop("Not measured yet"),
+    "waived": gettext_noop("Left out"),
+}
+_MEASURES = {
+    "errors": gettext_noop("Candidate minus baseline, in points of 100 requests"),
+    "latency": gettext_noop("The candidate slower than the baseline by"),
+    "p95_latency": gettext_noop("More of the candidate's requests beyond the baseline's p95"),
+    "cost": gettext_noop("Saved, of the baseline's cost"),
+    "satisfaction": gettext_noop("The candidate's rating below the baseline's by"),
+}
+_UNITS = {
+    "points": gettext_noop("%(value)s points"),
+    "percent": gettext_noop("%(value)s %%"),
+    "stars": gettext_noop("%(value)s stars"),
+}
+_RESULTS = {
+    "inside": gettext_noop("%(title)s: inside the margin%(figures)s."),
+    "harm": gettext_noop("%(title)s: proven to be outside the margin%(figures)s."),
+    "unproven": gettext_noop("%(title)s: not yet proven%(figures)s%(more)s."),
+    "not_measured": gettext_noop("%(title)s: not measured yet."),
+    "waived": gettext_noop("%(title)s: too few ratings, left out."),
+}
+_FIGURES = {
+    "errors": gettext_noop(" (%(estimate)+.2f points, at most %(margin)+.2f)"),
+    "latency": gettext_noop(" (%(estimate)+.1f %%, at most %(margin)+.1f %%)"),
+    "p95_latency": gettext_noop(" (%(estimate)+.2f points of requests beyond the limit, at most %(margin).0f)"),
+    "cost": gettext_noop(" (%(estimate).1f %% saved, at least %(margin).1f %%)"),
+    "satisfaction": gettext_noop(" (%(estimate)+.2f stars below the baseline, at most %(margin)+.2f)"),
+}
 
 
 def recommendation(decision: Decision, *, is_on: bool, next_percent: Decimal | None) -> str:
@@ -59,43 +101,24 @@ def _criteria(decision: Decision) -> list[str]:
 
 def criterion_title(name: str) -> str:
     """A criterion's name as staff know it."""
-    return {
-        "errors": _("Errors"),
-        "latency": _("Latency"),
-        "p95_latency": _("Slowest answers (p95)"),
-        "cost": _("Cost"),
-        "satisfaction": _("Satisfaction"),
-    }[name]
+    return _(_TITLES[name])
 
 
 def criterion_state(state: str) -> str:
     """How a criterion stands, as a label."""
-    return {
-        "inside": _("Inside the margin"),
-        "harm": _("Outside the margin"),
-        "unproven": _("Not yet proven"),
-        "not_measured": _("Not measured yet"),
-        "waived": _("Left out"),
-    }[state]
+    return _(_STATES[state])
 
 
 def criterion_measure(name: str) -> str:
     """What a criterion's figures are, in a few words."""
-    return {
-        "errors": _("Candidate minus baseline, in points of 100 requests"),
-        "latency": _("The candidate slower than the baseline by"),
-        "p95_latency": _("More of the candidate's requests beyond the baseline's p95"),
-        "cost": _("Saved, of the baseline's cost"),
-        "satisfaction": _("The candidate's rating below the baseline's by"),
-    }[name]
+    return _(_MEASURES[name])
 
 
 def quantity(value: float | None, unit: str) -> str:
     """A criterion's figure with its unit: ``+0.31 points``; a dash where it is not known."""
     if value is None:
         return "–"
-    text = {"points": _("%(value)s points"), "percent": _("%(value)s %%"), "stars": _("%(value)s stars")}[unit]
-    return text % {"value": bare_quantity(value, unit)}
+    return _(_UNITS[unit]) % {"value": bare_quantity(value, unit)}
 
 
 def bare_quantity(value: float, unit: str) -> str:
@@ -105,13 +128,7 @@ def bare_quantity(value: float, unit: str) -> str:
 
 def criterion_in_words(criterion: Criterion) -> str:
     """One criterion's result in a sentence, with its estimate and margin."""
-    text = {
-        "inside": _("%(title)s: inside the margin%(figures)s."),
-        "harm": _("%(title)s: proven to be outside the margin%(figures)s."),
-        "unproven": _("%(title)s: not yet proven%(figures)s%(more)s."),
-        "not_measured": _("%(title)s: not measured yet."),
-        "waived": _("%(title)s: too few ratings, left out."),
-    }[criterion.state]
+    text = _(_RESULTS[criterion.state])
     said = text % {
         "title": criterion_title(criterion.name),
         "figures": _figures(criterion),
@@ -123,13 +140,7 @@ def criterion_in_words(criterion: Criterion) -> str:
 def _figures(criterion: Criterion) -> str:
     if criterion.estimate is None:
         return ""
-    text = {
-        "errors": _(" (%(estimate)+.2f points, at most %(margin)+.2f)"),
-        "latency": _(" (%(estimate)+.1f %%, at most %(margin)+.1f %%)"),
-        "p95_latency": _(" (%(estimate)+.2f points of requests beyond the limit, at most %(margin).0f)"),
-        "cost": _(" (%(estimate).1f %% saved, at least %(margin).1f %%)"),
-        "satisfaction": _(" (%(estimate)+.2f stars below the baseline, at most %(margin)+.2f)"),
-    }[criterion.name]
+    text = _(_FIGURES[criterion.name])
     return text % {"estimate": criterion.estimate, "margin": criterion.margin}
 
 

@@ -43,7 +43,7 @@ class DashboardPages(ModelAdmin):
     def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The part of the page that changes; 304 while it has not."""
         rollout, chosen = self._asked_for(request, object_id)
-        etag = _etag(rollout, chosen)
+        etag = _etag(fingerprint(rollout.name, now=timezone.now()), chosen)
         response = get_conditional_response(request, etag=etag) or self._render(
             request, "_dashboard_live.html", rollout, chosen
         )
@@ -72,8 +72,6 @@ class DashboardPages(ModelAdmin):
     def _render(
         self, request: HttpRequest, template: str, rollout: Rollout, chosen: Range, **more: Any
     ) -> HttpResponse:
-        # Taken before the figures are read: what comes in between is fetched the next time.
-        etag = _etag(rollout, chosen)
         shown = dashboard(rollout.name, chosen, now=timezone.now())
         document = shown.document
         context = {
@@ -82,7 +80,7 @@ class DashboardPages(ModelAdmin):
             "original": rollout,
             "ranges": RANGES.values(),
             "chosen": chosen,
-            "etag": etag,
+            "etag": _etag(shown.fingerprint, chosen),
             "shown": shown,
             "status": document,
             "stage": shown.current.stage or shown.current.next_stage,
@@ -129,6 +127,5 @@ def _explained(request: HttpRequest, rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def _etag(rollout: Rollout, chosen: Range) -> str:
-    seen = fingerprint(rollout.name, now=timezone.now())
+def _etag(seen: str, chosen: Range) -> str:
     return quote_etag(f"{seen}-{chosen.key}-{get_language()}".replace(" ", "T"))

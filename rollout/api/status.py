@@ -1,6 +1,6 @@
 """How a rollout stands and what is decided. Thin: ``rollout.services`` reads."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from hashlib import sha256
 from typing import Any
 
@@ -17,8 +17,8 @@ from rollout import services, words
 from rollout.api.base import IF_NONE_MATCH, NAME, RolloutView
 from rollout.api.status_document import StatusV1Serializer
 from rollout.changes import get_rollout
-from rollout.dashboard import fingerprint
 from rollout.evaluation import decide_on, newest_evaluation
+from rollout.glance import Glance
 from rollout.models import Verdict
 from rollout.ramp_serializers import ScheduleSerializer
 from rollout.schedule import schedule
@@ -67,11 +67,11 @@ class StatusV1View(RolloutView):
     def get(self, request: Request, name: str) -> Response:
         """Over the last `hours`. Cheap to poll with `If-None-Match`: nothing is added up for a 304."""
         hours = services.parse_hours(request.query_params.get("hours", "24"))
-        now = timezone.now()
-        headers = {"ETag": _tag(name, hours, now)}
+        glance = services.glance_at(name, now=timezone.now())
+        headers = {"ETag": _tag(glance, hours)}
         if is_known(request, headers["ETag"]):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
-        return Response(document_of(services.status(name, hours=hours, now=now), StatusV1Serializer), headers=headers)
+        return Response(document_of(services.status_of(glance, hours=hours), StatusV1Serializer), headers=headers)
 
 
 class DecisionView(RolloutView):
@@ -115,6 +115,6 @@ class ScheduleView(RolloutView):
         return Response(ScheduleSerializer(schedule(name, now=timezone.now())).data)
 
 
-def _tag(name: str, hours: int, now: datetime) -> str:
-    shown = f"{name} {hours} {get_language()} {fingerprint(name, now=now)}"
+def _tag(glance: Glance, hours: int) -> str:
+    shown = f"{glance.rollout.name} {hours} {get_language()} {glance.fingerprint}"
     return f'W/"{sha256(shown.encode()).hexdigest()[:32]}"'

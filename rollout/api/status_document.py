@@ -11,7 +11,6 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from api.fields import Fields, MoneyField
-from metrics import reading
 from metrics.health import ArmHealth
 from rollout.serializers import ArmSerializer, StatusSerializer
 from rollout.status import Status
@@ -31,7 +30,7 @@ class SavedEverField(MoneyField):
 
     def get_attribute(self, instance: Status) -> Decimal | None:
         """The amount, or null."""
-        return instance.saved_ever_usd if reading.began_at(instance.rollout.name) else None
+        return instance.saved_ever_usd if instance.knows_calls else None
 
 
 class ArmV1Serializer(ArmSerializer):

@@ -1,12 +1,13 @@
 """What the roll-ups say of an arm."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from metrics import reading
 from metrics.health import ArmHealth, Health
+from metrics.models import Window
 from metrics.rollup import roll_up
 from tests.metrics.factories import NOW, ModelCallFactory
 
@@ -135,3 +136,40 @@ def test_a_window_is_cut_at_five_minutes():
     found = reading.health(rollout=NAME, since=NOW - timedelta(minutes=62), until=NOW)
     assert (found.since, found.until) == (NOW - timedelta(minutes=65), NOW)
     assert found.baseline.requests == 3
+
+
+def test_of_many_windows_the_newest_counts_and_each_stretch_has_its_own_percentage():
+    def window(number: int, stretch: int, percent: int, starts_at: datetime | None) -> Window:
+        return Window(rollout=NAME, run=2, number=number, stretch=stretch, percent=percent, starts_at=starts_at)
+
+    windows = [window(0, 4, 5, None), *(window(number, 4, 5, NOW) for number in range(1, 50))]
+    windows += [window(50, 6, 25, None), window(51, 6, 25, NOW)]
+    Window.objects.bulk_create([*windows, Window(rollout=NAME, run=3, number=0, stretch=7, percent=50)])
+
+    found = reading.evidence(rollout=NAME, run=2)
+
+    assert [(stretch.stretch, stretch.percent) for stretch in found.stretches] == [
+        (4, Decimal(5)),
+        (6, Decimal(25)),
+    ]
+    assert found.window is not None
+    assert (found.window.stretch, found.window.percent, found.window_number) == (6, Decimal(25), 51)
+
+
+@pytest.mark.parametrize(("hours", "minutes"), [(0, 20), (5, 40), (23, 35), (49, 50)])
+def test_what_was_before_a_window_leaves_no_trace_in_it(hours, minutes):
+    since = datetime(2026, 11, 19, 18, minutes, tzinfo=UTC) - timedelta(hours=hours)
+    before, within = since - timedelta(minutes=2), since + timedelta(minutes=2)
+    for moment in (before, within):
+        ModelCallFactory(unit=f"{moment}", started_at=moment, ended_at=moment)
+        ModelCallFactory(unit="both", started_at=moment, ended_at=moment)
+    ModelCallFactory(failed=True, rating=1, rating_reason="slow", started_at=before, ended_at=before)
+    ModelCallFactory(reason="tester", candidate=True, started_at=before, ended_at=before)
+    roll_up(now=NOW)
+
+    found = reading.health(rollout=NAME, since=since, until=NOW)
+
+    arm = found.baseline
+    assert (arm.requests, arm.people, arm.judged, arm.ratings, found.other) == (2, 2, 2, 0, {})
+    assert (arm.outcomes, arm.errors_by_class, arm.rating_reasons) == ({"ok": 2}, {}, {})
+    assert reading.UpTo(rollout=NAME, until=NOW).requests(since=since) == {"baseline": 2}

@@ -52,9 +52,9 @@ def with_calls(calls: int, read: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     ("hours", "most"),
     [
-        (24, 17),
+        (24, 11),
         # Today's requests are asked for apart.
-        (720, 18),
+        (720, 12),
     ],
 )
 def test_a_status_takes_the_same_queries_at_any_size(hours, most):
@@ -75,7 +75,7 @@ def test_a_dashboard_takes_no_more_queries_the_more_calls_there_are(admin: Clien
 
     # Where few calls have failed, failures are looked for further back.
     few = with_calls(10, read)
-    assert with_calls(4000, read) <= few <= 33
+    assert with_calls(4000, read) <= few <= 24
 
 
 def test_a_decision_reads_two_arms_of_each_stretch_and_of_the_window_and_nothing_else():

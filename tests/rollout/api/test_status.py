@@ -111,7 +111,7 @@ def test_who_polls_gets_304_until_something_is_new(viewer, half_past, django_ass
     assert first["ETag"].startswith('W/"')
     known = {"If-None-Match": first["ETag"]}
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(7):
         again = viewer.get(f"{ONE}/status", headers=known)
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
     assert viewer.get(f"{ONE}/status?hours=48", headers=known).status_code == 200
@@ -130,6 +130,18 @@ def test_a_change_and_another_minute_make_another_tag(viewer, half_past, monkeyp
     assert viewer.get(f"{ONE}/status", headers=known).status_code == 304
     change_rollout(NAME, {"note": "x"}, actor=ADA)
     assert viewer.get(f"{ONE}/status", headers=known).status_code == 200
+
+
+def test_another_rollouts_change_that_moves_the_shares_makes_another_tag(viewer, half_past):
+    other = {"baseline": "chat-model", "candidate": "chat-model-reasoning"}
+    RolloutFactory(name="other", percent=Decimal(10), priority=1, **other)
+    before = viewer.get(f"{ONE}/status")
+
+    change_rollout("other", {"priority": 200}, actor=ADA)
+    after = viewer.get(f"{ONE}/status", headers={"If-None-Match": before["ETag"]})
+
+    assert after.status_code == 200
+    assert after.json()["shares"] != before.json()["shares"]
 
 
 # --- decision and schedule ---

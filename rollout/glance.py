@@ -1,0 +1,59 @@
+"""What is read of a rollout before its figures are: how it is set, what was decided last, how far the roll-ups are.
+
+Enough to tell whether anything that is shown of it has changed. Part of rollout's services; is told the time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+
+from metrics.reading import UpTo
+from rollout.models import Evaluation, Rollout
+from rollout.refusals import not_found
+
+
+class Kept(NamedTuple):
+    """The newest decision that is kept: its number, its run, and the largest evidence of a wrong split seen in it."""
+
+    number: int
+    run: int | None
+    srm_peak: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """A rollout at a moment; ``siblings`` are all rollouts of its baseline, itself among them."""
+
+    rollout: Rollout
+    siblings: Sequence[Rollout]
+    kept: Kept | None
+    seen: UpTo
+    now: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the figures, a change, another decision or step, and each minute."""
+        minute = self.now.replace(second=0, microsecond=0)
+        versions = ".".join(f"{each.pk}.{each.version}" for each in self.siblings)
+        decided = None if self.kept is None else self.kept.number
+        return f"{minute.timestamp():.0f}-{versions}.{self.rollout.stretch}-{decided}-{self.seen.changed_at}"
+
+
+def glance_at(name: str, *, now: datetime) -> Glance:
+    """In three queries, at any size. Raises RolloutNotFound."""
+    rollouts: QuerySet[Rollout] = Rollout.objects.all()
+    siblings = list(rollouts.filter(baseline__in=rollouts.filter(name=name).values("baseline")).order_by("pk"))
+    rollout = next((each for each in siblings if each.name == name), None)
+    if rollout is None:
+        raise not_found(name)
+    seen = UpTo(rollout=name, until=now)
+    return Glance(rollout=rollout, siblings=siblings, kept=newest_kept(name), seen=seen, now=now)
+
+
+def newest_kept(name: str) -> Kept | None:
+    """What is kept of the rollout's newest decision."""
+    kept = Evaluation.objects.filter(rollout=name).values_list("pk", "evidence__run", "evidence__srm_peak").first()
+    return None if kept is None else Kept(*kept)

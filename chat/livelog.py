@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 # Nobody sees whether pieces come one by one.
 ENTRY_EVERY_S = 0.1
 # An entry takes a tenth of a millisecond to be rendered and sent; so many answers that all of them together would take
-# more than a sixth of the time get theirs more rarely, or whoever asks next waits behind all who read.
-ENTRY_EVERY_S_FOR_EACH = 0.0006
+# more than a tenth of the time get theirs more rarely, or whoever asks next waits behind all who read.
+ENTRY_EVERY_S_FOR_EACH = 0.001
 # Where the event loop is later than this all the same, they come more rarely still, down to the slowest pace.
 LATE_S = 0.03
 SLOWEST_S = 1.0

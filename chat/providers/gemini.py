@@ -18,7 +18,7 @@ from chat.providers.base import (
     ToolCallDelta,
 )
 from chat.providers.gemini_request import config, contents, join_call_id
-from chat.providers.sse import data_lines
+from chat.providers.sse import data_lines, read_json
 from chat.providers.status import error_from_status, is_timeout, retry_after_s
 from metrics.pricing import Usage
 
@@ -170,7 +170,7 @@ def _from_api_error(error: Any) -> ProviderError:
 def _read(line: bytes, answer: Answer) -> list[StreamEvent]:
     """Take one chunk in; return the deltas in it. Its shape: https://ai.google.dev/api/generate-content."""
     try:
-        chunk = json.loads(line.decode())
+        chunk = read_json(line)
     except ValueError:
         chunk = None
     if not isinstance(chunk, dict):

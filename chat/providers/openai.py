@@ -6,7 +6,6 @@ chunk into the SDK's models costs ten times as much. Text that comes after a fin
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from itertools import takewhile
@@ -30,7 +29,7 @@ from chat.providers.base import (
     StreamEvent,
     Tool,
 )
-from chat.providers.sse import data_lines
+from chat.providers.sse import data_lines, read_json
 from chat.providers.status import error_from_status, is_timeout, retry_after_s
 from metrics.pricing import Usage
 
@@ -253,7 +252,7 @@ def _read_all(lines: Iterable[bytes], answer: Answer) -> Iterator[StreamEvent]:
 def _read(data: bytes, answer: Answer) -> list[StreamEvent]:
     """Take one event's data in; return the deltas in it."""
     try:
-        chunk = json.loads(data.decode())
+        chunk = read_json(data)
     except ValueError:
         chunk = None
     if not isinstance(chunk, dict):

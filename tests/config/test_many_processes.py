@@ -34,6 +34,7 @@ from rollout.reports import SETTLED_AFTER, monday
 from simulator.behaviour import Behaviour, Behaviours
 from simulator.upstream import Upstream
 from tests.chat.factories import UserFactory
+from tests.conftest import DATABASE
 from tests.metrics.factories import many_calls
 from tests.rollout.steps import NAME
 from tests.services.live import Changeable, reserve_port
@@ -238,6 +239,7 @@ def run_stack(home: Path, mailbox: Mailbox, now: datetime, **processes: int) -> 
     return figures(now)
 
 
+@pytest.mark.skipif(DATABASE != "postgres", reason="so many processes need PostgreSQL: SQLite is for one machine")
 @pytest.mark.usefixtures("_vendors")
 @pytest.mark.django_db(transaction=True)
 def test_many_processes_show_the_same_totals_as_one_of_each(

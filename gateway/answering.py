@@ -8,7 +8,7 @@ takes what comes.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, partial
@@ -154,11 +154,13 @@ def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
     """
     refused: dict[int, ApiError] = {}
     find = cache(partial(application, now=max(ask.now for ask in asked)))
-    named = _each(lambda ask: _key_and_unit(ask, find), dict(enumerate(asked)), refused)
+    named = dict(_each(lambda ask: _key_and_unit(ask, find), enumerate(asked), refused))
     who = dict(zip(named, callers(list(named.values())), strict=True))
     routes = dict(zip(who, rollout_services.routes([_question(asked[n], who[n]) for n in who]), strict=True))
-    jobs = _each(lambda n: _admitted(asked[n], who[n], routes[n]), {n: n for n in routes}, refused)
+    jobs: dict[int, Job] = {}
     try:
+        # One by one: what was reserved for some is given back where a later one breaks all.
+        jobs.update(_each(lambda n: _admitted(asked[n], who[n], routes[n]), ((n, n) for n in routes), refused))
         if jobs:
             metrics_services.open_calls([_start_of(job) for job in jobs.values()])
     except BaseException:
@@ -168,15 +170,15 @@ def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
     return [refused[n] if n in refused else jobs[n] for n in range(len(asked))]
 
 
-def _each(step: Callable[[A], B], items: Mapping[int, A], refused: dict[int, ApiError]) -> dict[int, B]:
+def _each(
+    step: Callable[[A], B], items: Iterable[tuple[int, A]], refused: dict[int, ApiError]
+) -> Iterator[tuple[int, B]]:
     """One step for each, by number; who is refused in it takes no further ones."""
-    done = {}
-    for number, item in items.items():
+    for number, item in items:
         try:
-            done[number] = step(item)
+            yield number, step(item)
         except ApiError as error:
             refused[number] = error
-    return done
 
 
 def _key_and_unit(ask: Asked, find: Callable[[str], ApiKey]) -> tuple[ApiKey, str]:

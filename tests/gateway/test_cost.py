@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from chat.admission import breakers
+from chat.admission import Admission, admit, breakers
 from chat.attempts import new_attempt
 from chat.providers import registry
 from gateway import answering
@@ -21,6 +21,7 @@ from gateway.keys import create_key
 from gateway.models import Spending
 from gateway.wire import parse_completion
 from metrics.models import ModelCall
+from rollout.services import Route
 from simulator.upstream import Upstream
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import NOW
@@ -172,3 +173,22 @@ def test_what_is_reserved_for_calls_that_are_not_written_is_free_again(monkeypat
 
     assert Spending.objects.get(key=key).reserved == 0
     assert isinstance(answering.begin([asked])[0], Job)
+
+
+def test_what_is_reserved_for_those_before_one_that_breaks_is_free_again(monkeypatch):
+    key, text = create_key(name="shop", owner=UserFactory(), dollars_per_day=Decimal("0.05"))
+    completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
+    asked = Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)
+    routes = iter([1, 2])
+
+    def admit_once(route: Route) -> Admission:
+        if next(routes) == 2:
+            raise OperationalError("the database is gone")
+        return admit(route)
+
+    with monkeypatch.context() as away:
+        away.setattr("gateway.answering.admit", admit_once)
+        with pytest.raises(OperationalError):
+            answering.begin([asked, asked])
+
+    assert Spending.objects.get(key=key).reserved == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 # Calls stored and ms for a decision, from scaling.md (``time_reads`` on databases that ``load_calls`` filled).
-DECISIONS = [(10_000, 6.0), (11_000_000, 8.0)]
+DECISIONS = [(10_000, 6.6), (11_000_000, 7.5)]
 Rows = list[dict[str, Any]]
 
 

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from config.asgi import application
+from rollout.changes import Actor, change_rollout
 from simulator.upstream import Upstream
 from tests.browser.steps import ended, reply, write
 from tests.services import live
@@ -67,7 +68,8 @@ async def _next_or(incoming: Iterator[Any], otherwise: Callable[[], Awaitable[An
 def test_a_stream_that_breaks_off_again_and_again_goes_on_where_it_was(
     page: Page, transactional_db: None, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
-    # A browser waits for a second before it comes back.
+    # Gemini says much at once, in few pieces; and a browser waits for a second before it comes back.
+    change_rollout("gemini-flash-lite", {"percent": 0}, actor=Actor(name="test", source="cli"))
     monkeypatch.setattr(upstream, "_slow_answer_s", 7)
     line = BreakingLine()
     with live.serving(line, live.reserve_port()) as url:

@@ -61,7 +61,9 @@ async def drain(grace_s: float) -> None:
 async def shut_down(grace_s: float) -> None:
     """Before the process ends: ``drain``, then close all connections."""
     await drain(grace_s)
-    await end_tasks(_savers.values())
+    saver = _savers.pop(asyncio.get_running_loop(), None)
+    if saver is not None:
+        await end_tasks((saver,))
     await livelog.close_writer()
     await close_providers()
     await close_clients()

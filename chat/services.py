@@ -160,7 +160,7 @@ def save_partial(texts: Sequence[tuple[UUID, str]], now: datetime) -> None:
     rows = [(text, now, reply_id, Message.State.RUNNING) for reply_id, text in texts]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(
-            "UPDATE chat_message SET text = %s, alive_at = %s WHERE id = %s AND state = %s",
+            f"UPDATE {Message._meta.db_table} SET text = %s, alive_at = %s WHERE id = %s AND state = %s",  # noqa: S608
             [
                 [field.get_db_prep_value(value, connection) for field, value in zip(fields, row, strict=True)]
                 for row in rows

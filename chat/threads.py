@@ -24,9 +24,12 @@ _pool = ThreadPoolExecutor(max_workers=settings.DATABASE_POOL_SIZE, thread_name_
 
 async def in_db(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run ``function`` in a database thread and return, or raise, what it does."""
-    context = copy_context()
-    call = partial(context.run, _with_connection, partial(function, *args, **kwargs))
-    return await asyncio.get_running_loop().run_in_executor(_pool, call)
+    return await _in_pool(copy_context(), partial(function, *args, **kwargs))
+
+
+def _in_pool(context: Context, call: Callable[[], R]) -> "asyncio.Future[R]":
+    work = partial(context.run, _with_connection, call)
+    return asyncio.get_running_loop().run_in_executor(_pool, work)
 
 
 def _with_connection(call: Callable[[], R]) -> R:
@@ -63,27 +66,25 @@ class Together(Generic[T, R]):
         future: asyncio.Future[R] = loop.create_future()
         line.waiting.append((item, future))
         if not line.is_at_work:
-            self._begin(loop, line)
+            self._begin(line)
         return future
 
-    def _begin(self, loop: asyncio.AbstractEventLoop, line: "_Line[T, R]") -> None:
+    def _begin(self, line: "_Line[T, R]") -> None:
         wanted = [(item, future) for item, future in line.waiting if not future.cancelled()]
         batch, line.waiting = wanted[: self._most], wanted[self._most :]
         line.is_at_work = bool(batch)
         if batch:
             # An empty context: a batch belongs to no request.
-            work = partial(Context().run, _with_connection, partial(self._work, [item for item, _future in batch]))
-            done = loop.run_in_executor(_pool, work)
-            done.add_done_callback(lambda done: self._end(loop, line, [future for _item, future in batch], done))
+            done = _in_pool(Context(), partial(self._work, [item for item, _future in batch]))
+            done.add_done_callback(lambda done: self._end(line, [future for _item, future in batch], done))
 
     def _end(
         self,
-        loop: asyncio.AbstractEventLoop,
         line: "_Line[T, R]",
         futures: "list[asyncio.Future[R]]",
         done: "asyncio.Future[Sequence[R | Exception]]",
     ) -> None:
-        self._begin(loop, line)
+        self._begin(line)
         error = done.exception()
         results = [error] * len(futures) if error is not None else done.result()
         for future, result in zip(futures, results, strict=True):

@@ -18,7 +18,7 @@ class Exchange:
         self.response: httpx2.Response | None = None
 
 
-exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 
 class HandoverClient(Httpx2AiohttpClient):
@@ -30,8 +30,6 @@ class HandoverClient(Httpx2AiohttpClient):
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """See ``httpx2.AsyncClient.send``."""
         waiting = exchange.get()
-        if waiting is None:
-            return await super().send(request, **options)
         limit = waiting.connect_timeout_s
         # The SDK sends ``None`` for every timeout.
         request.extensions["timeout"] = {"connect": limit, "pool": limit, "read": None, "write": None}

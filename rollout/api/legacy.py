@@ -25,10 +25,11 @@ from api.renderers import FormatNegotiation
 from api.views import account_of
 from rollout import services, text
 from rollout.changes import Actor, ChangeRefused, RolloutNotFound, VersionConflict, change_rollout, get_rollout
+from rollout.config_serializers import ChangedSerializer, ConfigSerializer, ErrorSerializer
 from rollout.models import Source
 from rollout.renderers import ReportRenderer
 from rollout.report_text import trend
-from rollout.serializers import ChangedSerializer, ConfigSerializer, ErrorSerializer, StatusSerializer, document_of
+from rollout.serializers import StatusSerializer, document_of
 
 
 class StatusPermission(BasePermission):

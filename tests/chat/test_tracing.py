@@ -263,7 +263,7 @@ def collector(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Collec
 
 def test_the_app_sends_its_spans_over_otlp(collector: Collector, upstream: Upstream):
     with (
-        live.serving(asgi.application, live.reserve_port(), lifespan="on") as url,
+        live.serving(asgi.application, live.reserve_port()) as url,
         httpx2.Client(base_url=url, timeout=30) as client,
     ):
         client.get("/")

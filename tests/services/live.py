@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 
@@ -39,10 +39,10 @@ def url_of(listener: socket.socket) -> str:
 
 
 @contextmanager
-def serving(app: Any, listener: socket.socket, *, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
+def serving(app: Any, listener: socket.socket) -> Iterator[str]:
     """Serve ``app`` on ``listener``, which is closed at the end; gives the base URL.
 
-    With ``lifespan`` the app is told when the server starts and ends, and can finish its work.
+    The app is told when the server starts and ends, and can finish its work.
     """
     config = uvicorn.Config(
         app,

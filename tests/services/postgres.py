@@ -38,32 +38,32 @@ def throwaway_postgres(home: Path, *, is_durable: bool = False) -> Iterator[None
 
     ``home`` must be in a folder that other accounts can enter, such as the temporary folder.
     """
-    account = _account()
-    home.mkdir(mode=0o700)
-    try:
-        binaries = _binaries(home)
-        if account is not None:
-            shutil.chown(home, account)
+    with _home(home) as (binaries, account):
         _run_as(account, home, *_initdb(binaries, home / "data"))
         with _serving(binaries, home, account, () if is_durable else _UNSAFE_BUT_QUICK):
             yield
-    finally:
-        shutil.rmtree(home)
 
 
 @contextmanager
 def streaming_replica(home: Path, *, of: Path) -> Iterator[None]:
     """Run a replica of ``throwaway_postgres(of)`` in ``home``, made as that one is; it takes what comes there."""
+    with _home(home) as (binaries, account):
+        copy = (str(binaries / "pg_basebackup"), "--pgdata", str(home / "data"), "--write-recovery-conf")
+        _run_as(account, home, *copy, "--checkpoint=fast", "--no-sync", "--dbname", f"host={of} user=postgres")
+        with _serving(binaries, home, account, _UNSAFE_BUT_QUICK):
+            yield
+
+
+@contextmanager
+def _home(home: Path) -> Iterator[tuple[Path, str | None]]:
+    """Make the folder, for a while; the server's programs, and the account that it belongs to."""
     account = _account()
     home.mkdir(mode=0o700)
     try:
         binaries = _binaries(home)
         if account is not None:
             shutil.chown(home, account)
-        copy = (str(binaries / "pg_basebackup"), "--pgdata", str(home / "data"), "--write-recovery-conf")
-        _run_as(account, home, *copy, "--checkpoint=fast", "--no-sync", "--dbname", f"host={of} user=postgres")
-        with _serving(binaries, home, account, _UNSAFE_BUT_QUICK):
-            yield
+        yield binaries, account
     finally:
         shutil.rmtree(home)
 

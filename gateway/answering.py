@@ -150,7 +150,7 @@ def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
     """Find out who asks and what for, reserve what it may cost, and open the first calls: for all of them together.
 
     However many there are, it takes a statement for each different key, its owner and what is asked for by it, one for
-    all units that are named, and one for the calls; what keys with limits spend is counted for each.
+    all units that are named, and one for the calls; what keys with limits reserve is counted for each.
     """
     refused: dict[int, ApiError] = {}
     find = cache(partial(application, now=max(ask.now for ask in asked)))
@@ -164,8 +164,7 @@ def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
         if jobs:
             metrics_services.open_calls([_start_of(job) for job in jobs.values()])
     except BaseException:
-        for job in jobs.values():
-            limits.settle(job.reservation, usage=None, cost=None)
+        limits.settle((job.reservation, None, None) for job in jobs.values())
         raise
     return [refused[n] if n in refused else jobs[n] for n in range(len(asked))]
 
@@ -231,8 +230,7 @@ def end(ended: Sequence[Ended]) -> list[None]:
     written = [_end_of(each.job, each.attempt, each.now) for each in ended]
     both = list(zip(ended, written, strict=True))
     metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
-    for each, row in both:
-        limits.settle(each.job.reservation, usage=each.attempt.usage, cost=row.cost_usd)
+    limits.settle((each.job.reservation, each.attempt.usage, row.cost_usd) for each, row in both)
     return [None] * len(ended)
 
 

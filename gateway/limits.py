@@ -4,7 +4,8 @@ Each is reserved before a call, for the most that it may come to, and settled af
 overspend together. Without Redis the minutes' limits let everybody through; the dollars' never do.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -64,15 +65,27 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount)
 
 
-def settle(reservation: Reservation, *, usage: Usage | None, cost: Cost) -> None:
-    """Put in what an answer really used; what is not known counts as reserved, no ``usage`` at all as nothing."""
-    if reservation.tokens:
-        used = 0 if usage is None else _total(usage, reservation.tokens)
-        _count(f"tokens:{reservation.key_id}:{reservation.minute}", used - reservation.tokens)
-    if reservation.day is not None:
-        spent = 0 if usage is None else reservation.amount if cost is None else int(cost * _PICO)
-        Spending.objects.filter(key_id=reservation.key_id, day=reservation.day).update(
-            reserved=F("reserved") - reservation.amount, spent=F("spent") + spent
+def settle(answers: Iterable[tuple[Reservation, Usage | None, Cost]]) -> None:
+    """Put in what answers really used and cost; what is not known counts as reserved, no usage at all as nothing.
+
+    Answers of the same key are put in together.
+    """
+    tokens: Counter[tuple[int, int]] = Counter()
+    reserved: Counter[tuple[int, date]] = Counter()
+    spent: Counter[tuple[int, date]] = Counter()
+    for reservation, usage, cost in answers:
+        if reservation.tokens:
+            used = 0 if usage is None else _total(usage, reservation.tokens)
+            tokens[reservation.key_id, reservation.minute] += used - reservation.tokens
+        if reservation.day is not None:
+            of_day = reservation.key_id, reservation.day
+            reserved[of_day] += reservation.amount
+            spent[of_day] += 0 if usage is None else reservation.amount if cost is None else int(cost * _PICO)
+    for (key_id, minute), by in tokens.items():
+        _count(f"tokens:{key_id}:{minute}", by)
+    for (key_id, day), amount in reserved.items():
+        Spending.objects.filter(key_id=key_id, day=day).update(
+            reserved=F("reserved") - amount, spent=F("spent") + spent[key_id, day]
         )
 
 

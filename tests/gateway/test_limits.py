@@ -120,14 +120,14 @@ def test_tokens_a_minute_are_reserved_for_the_most_and_settled_for_what_was_used
     assert first.tokens == second.tokens == 1101
     refused(key)
 
-    limits.settle(first, usage=Usage(input_tokens=80, output_tokens=20), cost=None)
+    limits.settle([(first, Usage(input_tokens=80, output_tokens=20), None)])
     third = reserve(key)
     refused(key)
 
     # Of what is not known, the most counts; of what was never asked, nothing.
-    limits.settle(second, usage=Usage(), cost=None)
+    limits.settle([(second, Usage(), None)])
     refused(key)
-    limits.settle(third, usage=None, cost=None)
+    limits.settle([(third, None, None)])
     reserve(key)
 
 
@@ -147,7 +147,7 @@ def test_dollars_are_reserved_before_and_settled_after():
     assert spent == 0
     assert Decimal("0.01") < held < Decimal("0.025")
 
-    limits.settle(first, usage=Usage(input_tokens=1, output_tokens=1), cost=Decimal("0.04"))
+    limits.settle([(first, Usage(input_tokens=1, output_tokens=1), Decimal("0.04"))])
     assert sums() == (Decimal("0.04"), 0)
 
     error = refused(key)
@@ -156,11 +156,22 @@ def test_dollars_are_reserved_before_and_settled_after():
 
 
 @pytest.mark.django_db
+def test_answers_that_end_together_are_settled_in_one_statement(django_assert_num_queries):
+    key = make(dollars_per_day=Decimal("1"), tokens_per_minute=10**6)
+    held = [reserve(key) for _number in range(3)]
+
+    with django_assert_num_queries(1):
+        limits.settle((each, Usage(input_tokens=1, output_tokens=1), Decimal("0.01")) for each in held)
+
+    assert sums() == (Decimal("0.03"), 0)
+
+
+@pytest.mark.django_db
 def test_a_cost_that_is_not_known_counts_as_reserved():
     key = make(dollars_per_day=Decimal("1"))
     held = reserve(key)
 
-    limits.settle(held, usage=Usage(), cost=None)
+    limits.settle([(held, Usage(), None)])
 
     assert sums() == (Decimal(held.amount) / PICO, 0)
 

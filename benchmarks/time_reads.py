@@ -19,8 +19,12 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
+from benchmarks import report
+
 ROUNDS = 3
 REPEATS = 40
+# By database and by what is read, p50 and p99 in ms; "calls" is how many there are.
+Results = dict[str, dict[str, dict[str, float]]]
 
 
 def main() -> None:
@@ -29,35 +33,47 @@ def main() -> None:
     parser.add_argument("--small")
     parser.add_argument("--large")
     parser.add_argument("--busy-day", type=date.fromisoformat)
+    parser.add_argument("--print", action="store_true", help="write no files")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         json.dump(_measure(options.busy_day), sys.stdout)
         return
-    found: dict[str, dict[str, list[float]]] = {"small": {}, "large": {}}
+    taken: dict[str, dict[str, list[float]]] = {"small": {}, "large": {}}
     for _round in range(ROUNDS):
-        for size in found:
-            for what, taken in _in_a_process(
-                vars(options)[size], options.busy_day if size == "large" else None
-            ).items():
-                found[size].setdefault(what, []).extend(taken)
-    print("| what | small p50, ms | large p50, ms | ratio | small p99, ms | large p99, ms | ratio |")
-    print("|---|---|---|---|---|---|---|")
-    for what, taken in found["large"].items():
-        small = found["small"].get(what)
-        print(f"| {what} | {_beside(small, taken, 50)} | {_beside(small, taken, 99)} |")
+        for size, of_size in taken.items():
+            busy_day = options.busy_day if size == "large" else None
+            for what, times in _in_a_process(vars(options)[size], busy_day).items():
+                of_size.setdefault(what, []).extend(times)
+    results = {
+        size: {what: {"p50": _percentile(times, 50), "p99": _percentile(times, 99)} for what, times in of_size.items()}
+        for size, of_size in taken.items()
+    }
+    text = _table(results)
+    sys.stdout.write(text)
+    if not options.print:
+        report.write("reads", results, text)
 
 
-def _beside(small: list[float] | None, large: list[float], percent: int) -> str:
-    of_large = _percentile(large, percent)
-    if small is None:
-        return f"– | {of_large:.1f} | –"
-    of_small = _percentile(small, percent)
-    return f"{of_small:.1f} | {of_large:.1f} | {of_large / of_small:.2f}"
+def _table(results: Results) -> str:
+    calls = {size: f"{of_size['calls']['p50']:,.0f} calls" for size, of_size in results.items()}
+    lines = ["| what |" + "".join(f" {calls['small']}: {p}, ms | {calls['large']} | ratio |" for p in ("p50", "p99"))]
+    lines.append("|---|---|---|---|---|---|---|")
+    for what, large in results["large"].items():
+        if what != "calls":
+            small = results["small"].get(what)
+            lines.append(f"| {what} | {' | '.join(_beside(small, large, p) for p in ('p50', 'p99'))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _beside(small: dict[str, float] | None, large: dict[str, float], percentile: str) -> str:
+    ms = large[percentile]
+    return f"– | {ms} | –" if small is None else f"{small[percentile]} | {ms} | {ms / small[percentile]:.2f}"
 
 
 def _percentile(taken: list[float], percent: int) -> float:
-    return statistics.quantiles(taken, n=100, method="inclusive")[percent - 1] if len(taken) > 1 else taken[0]
+    found = statistics.quantiles(taken, n=100, method="inclusive")[percent - 1] if len(taken) > 1 else taken[0]
+    return round(found, 1)
 
 
 def _in_a_process(database: str, busy_day: date | None) -> dict[str, list[float]]:
@@ -81,6 +97,7 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
 
     from chat.models import User
     from chat.tokens import create_token
+    from metrics.models import ModelCall
     from rollout import reports
     from rollout.changes import get_rollout
     from rollout.evaluation import decide_on
@@ -96,7 +113,10 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
     page = f"/admin/rollout/rollout/{rollout.pk}/dashboard/"
     # Files are hashed where a site is installed; here nothing was collected.
     plain = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    found = {"decision": _times(lambda: decide_on(rollout, now=timezone.now()))}
+    found = {
+        "calls": [float(ModelCall.objects.count())],
+        "decision": _times(lambda: decide_on(rollout, now=timezone.now())),
+    }
     with override_settings(STORAGES=plain, ALLOWED_HOSTS=["*"]):
         for what, client, path in (
             ("status, 24 h", program, f"/api/v1/rollouts/{name}/status"),

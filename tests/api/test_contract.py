@@ -10,11 +10,13 @@ from django.contrib.auth.models import Permission
 
 from chat.tokens import create_token
 from tests.chat.factories import UserFactory
+from tests.conftest import DATABASE
 
 SCHEMA = Path(__file__).resolve().parent.parent.parent / "docs" / "openapi.yaml"
 VIEWER = ("view_rollout", "view_report", "view_modelcall")
 OPERATOR = (*VIEWER, "add_rollout", "change_rollout", "approve_rollout", "stop_rollout")
-# Each limit of each field, one by one, is for who may send it; the others are mostly refused before it is read.
+# Each limit of each field, one by one, is for who may send it; the others are mostly refused before it is read. And
+# for the database that refuses most.
 QUICK = ("--phases=examples,fuzzing,stateful",)
 
 
@@ -25,7 +27,9 @@ def token_with(rights: Sequence[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("rights", "options"), [((), QUICK), (VIEWER, QUICK), (OPERATOR, ())], ids=["anonymous", "viewer", "operator"]
+    ("rights", "options"),
+    [((), QUICK), (VIEWER, QUICK), (OPERATOR, () if DATABASE == "postgres" else QUICK)],
+    ids=["anonymous", "viewer", "operator"],
 )
 def test_the_api_keeps_to_its_schema(live_app, settings, tmp_path, rights, options):
     settings.API_RATE_LIMIT = 1_000_000

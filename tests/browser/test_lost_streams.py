@@ -70,7 +70,7 @@ def test_a_stream_that_breaks_off_again_and_again_goes_on_where_it_was(
 ):
     # Gemini says much at once, in few pieces; and a browser waits for a second before it comes back.
     change_rollout("gemini-flash-lite", {"percent": 0}, actor=Actor(name="test", source="cli"))
-    monkeypatch.setattr(upstream, "_slow_answer_s", 7)
+    monkeypatch.setattr(upstream, "_slow_answer_s", 5)
     line = BreakingLine()
     with live.serving(line, live.reserve_port()) as url:
         page.goto(url)

@@ -61,9 +61,14 @@ def main() -> None:
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
+    serve(server(host=options.host, port=options.port))
+
+
+def serve(web: Server, sockets: list[socket.socket] | None = None) -> None:
+    """Run ``web`` until SIGINT or SIGTERM, on ``sockets`` where they are bound already."""
     sys.setswitchinterval(SWITCH_S)
     try:
-        server(host=options.host, port=options.port).run()
+        web.run(sockets)
     except KeyboardInterrupt:
         # uvicorn raises the signal again once it has ended in order.
         return

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx2
 from django.db import connection
 
-from tests.services.live import HOST, reserve_port
+from tests.services import live
 
 START_DEADLINE_S = 120
 
@@ -32,25 +32,29 @@ def running_stack(
         "DATABASE_POOL_SIZE": "4",
         **(environment or {}),
     }
-    ports = []
-    for _ in range(web):
-        with reserve_port() as listener:
-            ports.append(listener.getsockname()[1])
-    commands: list[tuple[str, ...]] = [(f"web-{port}", "tests.services.web", "--port", str(port)) for port in ports]
+    listeners = [live.reserve_port() for _ in range(web)]
+    commands: list[tuple[str, ...]] = [
+        (f"web-{number}", "tests.services.web", str(listener.fileno())) for number, listener in enumerate(listeners)
+    ]
     for number in range(worker):
         named = ("--hostname", f"worker-{number}@%h", "--concurrency", "2", "--loglevel", "WARNING")
         commands.append((f"worker-{number}", "celery", "-A", "config", "worker", *named))
     for number in range(beat):
         commands.append((f"beat-{number}", "tests.services.beat", "--schedule", str(home / f"schedule-{number}")))
     with ExitStack() as waiting, ExitStack() as ending:
+        handed_over = [waiting.enter_context(listener).fileno() for listener in listeners]
         for name, module, *arguments in commands:
             log = waiting.enter_context((home / f"{name}.log").open("wb"))
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], env=told, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, "-m", module, *arguments],
+                env=told,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=handed_over,
             )
             waiting.callback(process.wait)
             ending.callback(process.terminate)
-        urls = [f"http://{HOST}:{port}" for port in ports]
+        urls = [live.url_of(listener) for listener in listeners]
         deadline = time.monotonic() + START_DEADLINE_S
         for url in urls:
             while not _answers(url):

@@ -212,11 +212,14 @@ def base_url() -> None:
 
 
 @pytest.fixture(scope="session")
-def playwright(playwright: "Playwright") -> "Playwright":
+def playwright(playwright: "Playwright") -> "Iterator[Playwright]":
     # Its sync API keeps an event loop running in this thread, where the ORM refuses to work. Nothing of
     # ours runs in that loop, so the test may use the ORM all the same.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    return playwright
+    yield playwright
+    # While a loop runs the ORM has connections of its own for it. Once it has stopped nobody finds them any more, and
+    # PostgreSQL drops no database that somebody is connected to.
+    django.db.connections.close_all()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from chat.providers.base import (
     ChatRequest,
+    Delta,
     Finished,
     Provider,
     ProviderError,
@@ -25,7 +26,6 @@ from chat.providers.base import (
 )
 from metrics.pricing import Usage
 
-Delta = TextDelta | ReasoningDelta | ToolCallDelta
 OutcomeName = Literal["ok", "error", "timeout", "refused", "empty", "cancelled", "abandoned"]
 
 

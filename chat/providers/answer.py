@@ -3,7 +3,19 @@
 Knows plain values only.
 """
 
-from chat.providers.base import Finished, FinishReason, ProviderUnavailable, Refused, TextDelta, ToolCallDelta
+from collections.abc import Callable, Iterable, Iterator
+
+from chat.providers.base import (
+    Delta,
+    Finished,
+    FinishReason,
+    ProviderError,
+    ProviderUnavailable,
+    ReasoningDelta,
+    Refused,
+    TextDelta,
+    ToolCallDelta,
+)
 from metrics.pricing import Usage
 
 # More than any model's context; beyond it a count is garbage that would not fit a column either.
@@ -11,7 +23,11 @@ MAX_TOKENS = 1 << 53
 
 
 class Answer:
-    """Collects a stream's model, usage and finish reason, and what was shown; an adapter fills it from its chunks."""
+    """Collects a stream's model, usage and finish reason, and what it says; an adapter fills it from its chunks.
+
+    Text that comes in one read of the network is one piece, however many events it came in: under load there is more
+    of it in each, and each costs as much as a short one.
+    """
 
     def __init__(self, vendor: str, upstream_model: str) -> None:
         self.vendor = vendor
@@ -23,16 +39,53 @@ class Answer:
         # How many tool calls have begun.
         self.calls = 0
         self._has_text = False
+        self._said: list[Delta] = []
+        # Text of one kind that no delta has yet.
+        self._kind: type[TextDelta | ReasoningDelta] = TextDelta
+        self._text: list[str] = []
 
-    def text(self, text: str) -> TextDelta:
-        """A piece of visible text."""
+    def text(self, text: str) -> None:
+        """Visible text, never empty."""
         self._has_text = True
-        return TextDelta(text=text)
+        self._say(TextDelta, text)
 
-    def tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> ToolCallDelta:
+    def reasoning(self, text: str) -> None:
+        """Thinking that is shown apart, never empty."""
+        self._say(ReasoningDelta, text)
+
+    def tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """A piece of the tool call number ``index``."""
         self.calls = max(self.calls, index + 1)
-        return ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments)
+        self._close_text()
+        self._said.append(ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments))
+
+    def deltas(self, lines: Iterable[bytes], read: Callable[[bytes, "Answer"], None]) -> Iterator[Delta]:
+        """What these lines say, by an adapter's way of reading one. Where one is an error, what was said before it is
+        given first.
+        """
+        try:
+            for line in lines:
+                read(line, self)
+        except ProviderError:
+            yield from self._taken()
+            raise
+        yield from self._taken()
+
+    def _say(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
+        if kind is not self._kind:
+            self._close_text()
+            self._kind = kind
+        self._text.append(text)
+
+    def _close_text(self) -> None:
+        if self._text:
+            self._said.append(self._kind(text="".join(self._text)))
+            self._text = []
+
+    def _taken(self) -> list[Delta]:
+        self._close_text()
+        taken, self._said = self._said, []
+        return taken
 
     def finish(self) -> Finished:
         """The stream is over. Raises ProviderUnavailable if it gave no reason, Refused if it refused without a word."""

@@ -128,7 +128,8 @@ class Finished:
     usage: Usage = field(default_factory=Usage)
 
 
-StreamEvent = TextDelta | ReasoningDelta | ToolCallDelta | Finished
+Delta = TextDelta | ReasoningDelta | ToolCallDelta
+StreamEvent = Delta | Finished
 
 
 class Provider(Protocol):

@@ -13,9 +13,7 @@ from chat.providers.base import (
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
-    ReasoningDelta,
     StreamEvent,
-    ToolCallDelta,
 )
 from chat.providers.gemini_request import config, contents, join_call_id
 from chat.providers.sse import data_lines, read_json
@@ -87,9 +85,8 @@ class GeminiProvider:
         try:
             response = await self._send(request)
             async for lines in data_lines(response.aiter_bytes(), "Gemini"):
-                for line in lines:
-                    for event in _read(line, answer):
-                        yield event
+                for delta in answer.deltas(lines, _read):
+                    yield delta
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001
@@ -167,8 +164,8 @@ def _from_api_error(error: Any) -> ProviderError:
     return error_from_status("Gemini", status, retry_after_s(headers.get("retry-after")))
 
 
-def _read(line: bytes, answer: Answer) -> list[StreamEvent]:
-    """Take one chunk in; return the deltas in it. Its shape: https://ai.google.dev/api/generate-content."""
+def _read(line: bytes, answer: Answer) -> None:
+    """Take one chunk in. Its shape: https://ai.google.dev/api/generate-content."""
     try:
         chunk = read_json(line)
     except ValueError:
@@ -187,15 +184,14 @@ def _read(line: bytes, answer: Answer) -> list[StreamEvent]:
         raise answer.refusal("declined the question")
     candidates = chunk.get("candidates")
     if not isinstance(candidates, list) or not candidates or answer.finish_reason is not None:
-        return []
+        return
     if not isinstance(candidates[0], dict):
         raise _unreadable()
-    events = _parts(candidates[0].get("content"), answer)
+    _parts(candidates[0].get("content"), answer)
     finish = candidates[0].get("finishReason")
     if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
         reason = FINISH_REASONS.get(finish, "other")
         answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
-    return events
 
 
 def _from_event(error: object) -> ProviderError:
@@ -208,21 +204,19 @@ def _unreadable() -> ProviderError:
     return ProviderUnavailable("Gemini sent something unreadable.", error_class="bad_chunk")
 
 
-def _parts(content: object, answer: Answer) -> list[StreamEvent]:
+def _parts(content: object, answer: Answer) -> None:
     parts = content.get("parts") if isinstance(content, dict) else None
-    events: list[StreamEvent] = []
     for part in parts if isinstance(parts, list) else ():
         if not isinstance(part, dict):
             raise _unreadable()
         text, call = part.get("text"), part.get("functionCall")
         if isinstance(text, str) and text:
-            events.append(ReasoningDelta(text=text) if part.get("thought") else answer.text(text))
+            (answer.reasoning if part.get("thought") else answer.text)(text)
         elif isinstance(call, dict):
-            events.append(_call(call, part.get("thoughtSignature"), answer))
-    return events
+            _call(call, part.get("thoughtSignature"), answer)
 
 
-def _call(call: Mapping[str, object], signature: object, answer: Answer) -> ToolCallDelta:
+def _call(call: Mapping[str, object], signature: object, answer: Answer) -> None:
     """A whole call: Gemini sends them in one piece."""
     call_id, name = (value if isinstance(value, str) else "" for value in (call.get("id"), call.get("name")))
     arguments = call.get("args") or {}
@@ -232,7 +226,7 @@ def _call(call: Mapping[str, object], signature: object, answer: Answer) -> Tool
         signed = base64.b64decode(signature) if isinstance(signature, str) else None
     except ValueError:
         raise _unreadable() from None
-    return answer.tool_call(
+    answer.tool_call(
         answer.calls,
         call_id=join_call_id(call_id or None, signed),
         name=name,

@@ -6,7 +6,7 @@ chunk into the SDK's models costs ten times as much. Text that comes after a fin
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +24,6 @@ from chat.providers.base import (
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
-    ReasoningDelta,
     Refused,
     StreamEvent,
     Tool,
@@ -97,8 +96,8 @@ class OpenAIProvider:
             async with aclosing(await self._post(**asked)) as response:
                 chunks = response.aiter_bytes()
                 async for lines in data_lines(chunks, "OpenAI"):
-                    for event in _read_all(lines, answer):
-                        yield event
+                    for delta in answer.deltas(takewhile(DONE.__ne__, lines), _read):
+                        yield delta
                     if DONE in lines:
                         await _read_out(chunks)
                         break
@@ -244,13 +243,8 @@ async def _read_out(chunks: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def _read_all(lines: Iterable[bytes], answer: Answer) -> Iterator[StreamEvent]:
-    for line in takewhile(DONE.__ne__, lines):
-        yield from _read(line, answer)
-
-
-def _read(data: bytes, answer: Answer) -> list[StreamEvent]:
-    """Take one event's data in; return the deltas in it."""
+def _read(data: bytes, answer: Answer) -> None:
+    """Take one event's data in."""
     try:
         chunk = read_json(data)
     except ValueError:
@@ -264,37 +258,34 @@ def _read(data: bytes, answer: Answer) -> list[StreamEvent]:
     if chunk.get("usage") is not None:
         answer.usage = to_usage(chunk["usage"])
     choices = chunk.get("choices")
-    return _choice(choices[0], answer) if isinstance(choices, list) and choices else []
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict) and answer.finish_reason is None:
+        _choice(choices[0], answer)
 
 
-def _choice(choice: object, answer: Answer) -> list[StreamEvent]:
-    if not isinstance(choice, dict) or answer.finish_reason is not None:
-        return []
+def _choice(choice: Mapping[str, object], answer: Answer) -> None:
     delta = choice.get("delta")
-    delta = delta if isinstance(delta, dict) else {}
+    if isinstance(delta, dict):
+        _delta(delta, answer)
     finish = choice.get("finish_reason")
-    if delta.get("refusal"):
-        answer.refused = True
     if isinstance(finish, str):
         answer.finish_reason = "refused" if answer.refused else FINISH_REASONS.get(finish, "other")
-    return _deltas(delta, answer)
 
 
-def _deltas(delta: Mapping[str, object], answer: Answer) -> list[StreamEvent]:
-    events: list[StreamEvent] = []
+def _delta(delta: Mapping[str, object], answer: Answer) -> None:
+    if delta.get("refusal"):
+        answer.refused = True
     thought = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(thought, str) and thought:
-        events.append(ReasoningDelta(text=thought))
+        answer.reasoning(thought)
     text = delta.get("content")
     if isinstance(text, str) and text:
-        events.append(answer.text(text))
+        answer.text(text)
     calls = delta.get("tool_calls")
     if isinstance(calls, list):
-        events.extend(_calls(calls, answer))
-    return events
+        _calls(calls, answer)
 
 
-def _calls(calls: list[object], answer: Answer) -> Iterator[StreamEvent]:
+def _calls(calls: list[object], answer: Answer) -> None:
     for place, call in enumerate(calls):
         if not isinstance(call, dict):
             continue
@@ -305,7 +296,7 @@ def _calls(calls: list[object], answer: Answer) -> Iterator[StreamEvent]:
         said = [call.get("id"), _part(function, "name"), _part(function, "arguments")]
         call_id, name, arguments = (value if isinstance(value, str) else "" for value in said)
         if call_id or name or arguments:
-            yield answer.tool_call(index, call_id=call_id, name=name, arguments=arguments)
+            answer.tool_call(index, call_id=call_id, name=name, arguments=arguments)
 
 
 def _from_event(error: object) -> ProviderError:

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice, TieredPrices
 
 MTOK = Decimal(1_000_000)
 
@@ -60,11 +63,11 @@ def cost_usd(
     if min(usage.input_tokens, usage.output_tokens, cached) < 0 or cached > usage.input_tokens:
         return None
     if override is not None:
-        return _at_override(usage.input_tokens, usage.output_tokens, cached, override)
+        return _at_price(usage.input_tokens, usage.output_tokens, cached, override)
     return _at_list_price(usage.input_tokens, usage.output_tokens, cached, upstream_model, price_provider, at)
 
 
-def _at_override(input_tokens: int, output_tokens: int, cached: int, price: Price) -> Decimal:
+def _at_price(input_tokens: int, output_tokens: int, cached: int, price: Price) -> Decimal:
     cached_price = price.input if price.cached is None else price.cached
     fresh = input_tokens - cached
     return (fresh * price.input + cached * cached_price + output_tokens * price.output) / MTOK
@@ -75,14 +78,33 @@ def _at_list_price(
 ) -> Decimal | None:
     # Imported here: the price tables take a quarter of a second, which `manage.py` need not pay.
     import genai_prices
+    from genai_prices.data_snapshot import get_snapshot
 
     tokens: dict[str, Any] = {"input_tokens": input_tokens, "output_tokens": output_tokens, "cache_read_tokens": cached}
     try:
-        return genai_prices.calc_price(
-            genai_prices.Usage(**tokens),
-            model_ref=upstream_model,
-            provider_id=provider,
-            genai_request_timestamp=at,
-        ).total_price
+        vendor, model = get_snapshot().find_provider_model(upstream_model, None, provider, None)
+        price = _of_tokens(model.get_prices(at), input_tokens)
+        if price is not None:
+            return _at_price(input_tokens, output_tokens, cached, price)
+        return model.calc_price(genai_prices.Usage(**tokens), vendor, genai_request_timestamp=at).total_price
     except (LookupError, ValueError):
         return None
+
+
+def _of_tokens(listed: "ModelPrice", input_tokens: int) -> Price | None:
+    """What the package lists for a request of so many tokens; ``None`` where more than the three kinds of tokens that
+    we count is charged, or less: that is for the package to work out, which takes fifteen times as long.
+    """
+    if listed.requests_kcount is not None:
+        return None
+    fresh, cached, output = (
+        _rate(price, input_tokens) for price in (listed.input_mtok, listed.cache_read_mtok, listed.output_mtok)
+    )
+    return None if fresh is None or output is None else Price(input=fresh, output=output, cached=cached)
+
+
+def _rate(price: "Decimal | TieredPrices | None", input_tokens: int) -> Decimal | None:
+    """USD per million tokens. A tier counts for all tokens of a request that has more input than the tier's start."""
+    if price is None or isinstance(price, Decimal):
+        return price
+    return next((tier.price for tier in reversed(price.tiers) if input_tokens > tier.start), price.base)

@@ -1,9 +1,11 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import genai_prices
 import pytest
 from django.conf import settings
-from hypothesis import given
+from genai_prices.data_snapshot import get_snapshot
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chat.providers.registry import find_model
@@ -98,6 +100,26 @@ def test_a_long_context_is_priced_by_its_tier():
     below = listed("gpt-5.4", "openai", input_tokens=200_000)
 
     assert listed("gpt-5.4", "openai", input_tokens=400_000) > 2 * below
+
+
+COUNTS = st.one_of(st.integers(0, 5000), st.integers(0, 3_000_000))
+LISTED = [(vendor.id, model.id) for vendor in get_snapshot().providers for model in vendor.models]
+
+
+@given(st.sampled_from(LISTED), COUNTS, COUNTS, COUNTS)
+@example(("openai", "gpt-5.4"), 300_000, 20, 7)
+@example(("perplexity", "sonar"), 10, 20, 0)
+def test_every_listed_price_is_the_packages_own_to_the_last_digit(listed, input_tokens, output_tokens, cached):
+    provider, model = listed
+    tokens = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+    cached = min(cached, input_tokens)
+    try:
+        usage = genai_prices.Usage(**tokens, cache_read_tokens=cached)
+        own = genai_prices.calc_price(usage, model_ref=model, provider_id=provider, genai_request_timestamp=AT)
+    except (LookupError, ValueError):
+        own = None
+
+    assert priced(Usage(**tokens, cached_tokens=cached), model, provider) == (own and own.total_price)
 
 
 def at_default(key: str, **tokens: int) -> Decimal:

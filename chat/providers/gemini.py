@@ -40,21 +40,16 @@ class GeminiProvider:
 
     def __init__(self, *, api_key: str, base_url: str, api_version: str) -> None:
         # Imported here: the SDK takes a second, which `manage.py` need not pay.
-        import httpx2
         from google import genai
         from google.genai import types
 
-        from chat.providers import handover
+        from chat.providers.client import HandoverClient
 
         self._api_key = api_key
         # A client of our own, because the SDK follows redirects with the key, passes no connect
         # timeout on, does not close a response whose iterator is closed between two chunks, and
         # spends a millisecond on reading each three.
-        self._http = handover.HandoverClient(
-            follow_redirects=False,
-            # Whoever asks has a place already (``capacity``). 0 is no limit to aiohttp; None were its own 100.
-            limits=httpx2.Limits(max_connections=0, max_keepalive_connections=100),
-        )
+        self._http = HandoverClient()
         self._client = genai.Client(
             api_key=api_key or "not set",
             vertexai=False,
@@ -99,7 +94,7 @@ class GeminiProvider:
 
     async def _send(self, request: ChatRequest) -> "httpx2.Response":
         """Let the SDK ask, and take what is answered. Raises the SDK's errors."""
-        from chat.providers.handover import Exchange, exchange
+        from chat.providers.client import Exchange, exchange
 
         waiting = Exchange(request.connect_timeout_s)
         token = exchange.set(waiting)

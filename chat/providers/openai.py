@@ -63,8 +63,9 @@ class OpenAIProvider:
 
     def __init__(self, *, api_key: str, base_url: str, max_tokens_name: str = "max_completion_tokens") -> None:
         # Imported here: the SDK takes a second, which `manage.py` need not pay.
-        import httpx2
         import openai
+
+        from chat.providers.client import PlainClient
 
         self._api_key = api_key
         self._max_tokens_name = max_tokens_name
@@ -72,11 +73,7 @@ class OpenAIProvider:
             api_key=api_key or "not set",
             base_url=base_url,
             max_retries=0,
-            http_client=openai.DefaultAioHttpClient(
-                follow_redirects=False,
-                # Whoever asks has a place already (``capacity``). 0 is no limit to aiohttp; None were its own 100.
-                limits=httpx2.Limits(max_connections=0, max_keepalive_connections=100),
-            ),
+            http_client=PlainClient(),
         )
 
     async def aclose(self) -> None:

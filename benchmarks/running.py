@@ -20,9 +20,9 @@ Process = subprocess.Popen[bytes]
 
 
 @contextmanager
-def process(command: list[str], *, port: int, core: int, env: dict[str, str] | None = None) -> Iterator[Process]:
-    """Run it on that core, from when it answers HTTP on ``port``; its children are its own to end."""
-    pinned = ["taskset", "-c", str(core), *command]
+def process(command: list[str], *, port: int, core: int | None, env: dict[str, str] | None = None) -> Iterator[Process]:
+    """Run it on that core, or on any, from when it answers HTTP on ``port``; its children are its own to end."""
+    pinned = [*([] if core is None else ["taskset", "-c", str(core)]), *command]
     started = subprocess.Popen(pinned, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
@@ -76,7 +76,7 @@ def manage(step: list[str], environment: dict[str, str]) -> str:
     return done.stdout.decode().strip()
 
 
-def cpu_seconds(started: Process | None) -> float:
+def cpu_seconds(started: Process) -> float:
     """Of the process and its children, so far."""
     total = 0
     for pid in _family(started):
@@ -92,15 +92,13 @@ def core_seconds(core: int) -> float:
     return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_kb(started: Process | None) -> int:
+def memory_kb(started: Process) -> int:
     """Resident, of the process and its children."""
     pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _family(started))
     return pages * os.sysconf("SC_PAGE_SIZE") >> 10
 
 
-def _family(started: Process | None) -> list[int]:
-    if started is None:
-        return []
+def _family(started: Process) -> list[int]:
     family, waiting = [], [started.pid]
     while waiting:
         pid = waiting.pop()

@@ -1,13 +1,14 @@
-"""Asks as fast as it is answered: ``python -m benchmarks.door.load URL --in-flight 8 --seconds 5 [--stream]``.
+"""Asks as fast as it is answered: ``python -m benchmarks.door.load URL… --in-flight 8 --seconds 5 [--stream]``.
 
-So many requests are on their way at any moment, each on a connection of its own. Prints JSON: requests a second and
-latencies in ms to the end of the answer (p50, p95, p99), and to its first byte of the body.
+So many requests are on their way at any moment, each on a connection of its own, to each URL by turns. Prints JSON:
+requests a second and latencies in ms to the end of the answer (p50, p95, p99), and to its first byte of the body.
 """
 
 import argparse
 import asyncio
 import json
 import time
+from itertools import cycle, islice
 from urllib.parse import urlsplit
 
 
@@ -43,7 +44,7 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> float:
 
 
 async def _load(options: argparse.Namespace) -> dict[str, object]:
-    parts = urlsplit(options.url)
+    parts = urlsplit(options.urls[0])
     document = {"model": options.model, "messages": [{"role": "user", "content": "Hello"}], "stream": options.stream}
     body = json.dumps(document).encode()
     path = f"{parts.path.rstrip('/')}/chat/completions"
@@ -56,7 +57,7 @@ async def _load(options: argparse.Namespace) -> dict[str, object]:
         began = time.perf_counter()
         until = began + seconds
         await asyncio.gather(
-            *(_connection(options.url, request, until, taken, errors) for _ in range(options.in_flight))
+            *(_connection(url, request, until, taken, errors) for url in islice(cycle(options.urls), options.in_flight))
         )
         elapsed = time.perf_counter() - began
     return {
@@ -80,7 +81,7 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="up to and with /v1")
+    parser.add_argument("urls", nargs="+", help="up to and with /v1")
     parser.add_argument("--model", default="chat-model")
     parser.add_argument("--key", default="none")
     parser.add_argument("--header", action="append", default=[])

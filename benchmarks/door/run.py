@@ -1,8 +1,9 @@
 """``make bench``: the door beside its peers, in one run. Writes the part "door" of the benchmarks' page.
 
-What is measured runs on one core (the first), the fake vendor and the load on the other. Sluice has PostgreSQL and
-Redis and records every call durably; the peers record nothing. A peer that is not given is left out: ``--litellm DIR``
-is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with ``@portkey-ai/gateway``.
+What is measured runs on one core (the first), the fake vendor and the load on the other; with ``--processes 2`` there
+are two of each product, which share both cores with the vendor, the load and Sluice's database. Sluice has PostgreSQL
+and Redis and records every call durably; the peers record nothing. A peer that is not given is left out: ``--litellm
+DIR`` is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with ``@portkey-ai/gateway``.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from benchmarks import report
 from benchmarks.running import ROOT, Process, cpu_seconds, manage, memory_kb, process, sluice_environment
 
 PORTS = {"upstream": 9100, "sluice": 9101, "litellm": 9102, "portkey": 9103}
+# From a product's first process to its next one.
+NEXT_PORT = 10
 IN_FLIGHT = (1, 8, 32, 64)
 Figures = dict[str, Any]
 
@@ -33,14 +36,15 @@ def main() -> None:
     parser.add_argument("--portkey", type=Path)
     parser.add_argument("--only", default="", help="one of sluice, litellm, portkey")
     parser.add_argument("--in-flight", type=int, nargs="*", default=list(IN_FLIGHT))
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--print", action="store_true", help="write no files")
     options = parser.parse_args()
     with ExitStack() as running:
         home = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
         home.chmod(0o755)
         vendor = [sys.executable, "-m", "benchmarks.door.upstream"]
-        running.enter_context(process(vendor, port=PORTS["upstream"], core=1))
-        results = {"floor": _measure("upstream", None, options, key="none")}
+        running.enter_context(process(vendor, port=PORTS["upstream"], core=_core(1, options)))
+        results = {"floor": _measure([PORTS["upstream"]], [], options, key="none")}
         for name, serve in (
             ("sluice", partial(_sluice, share=0)),
             ("sluice to gemini", partial(_sluice, share=100)),
@@ -49,15 +53,31 @@ def main() -> None:
         ):
             product = name.split()[0]
             if options.only in ("", product) and (product == "sluice" or getattr(options, product)):
-                with serve(home, options) as (started, key, headers):
-                    results[name] = _measure(product, started, options, key=key, headers=headers)
+                with serve(home, options) as (ports, started, key, headers):
+                    results[name] = _measure(ports, started, options, key=key, headers=headers)
     text = _table(results)
     sys.stdout.write(text)
     if not options.print:
-        report.write("door", results, text)
+        report.write("door" if options.processes == 1 else f"door of {options.processes} processes", results, text)
 
 
-Served = tuple[Process, str, list[str]]
+# Where it listens, its processes, a key, and headers to send.
+Served = tuple[list[int], list[Process], str, list[str]]
+
+
+def _core(core: int, options: argparse.Namespace) -> int | None:
+    return core if options.processes == 1 else None
+
+
+@contextmanager
+def _several(
+    command: Callable[[int], list[str]], first: int, options: argparse.Namespace, env: dict[str, str]
+) -> Iterator[tuple[list[int], list[Process]]]:
+    """So many processes of a product, each on a port of its own."""
+    ports = [first + NEXT_PORT * number for number in range(options.processes)]
+    with ExitStack() as running:
+        core = _core(0, options)
+        yield ports, [running.enter_context(process(command(port), port=port, core=core, env=env)) for port in ports]
 
 
 @contextmanager
@@ -66,14 +86,14 @@ def _sluice(home: Path, options: argparse.Namespace, *, share: int) -> Iterator[
     with sluice_environment(home, upstream=PORTS["upstream"]) as environment:
         manage(["rollout", "set-traffic", str(share), "--yes", "--reason", "benchmark"], environment)
         key = manage(["create_api_key", "admin", "bench"], environment)
-        command = [sys.executable, "-m", "config.web", "--port", str(PORTS["sluice"])]
-        with process(command, port=PORTS["sluice"], core=0, env=environment) as started:
-            yield started, key, []
+        command = [sys.executable, "-m", "config.web", "--port"]
+        with _several(lambda port: [*command, str(port)], PORTS["sluice"], options, environment) as (ports, started):
+            yield ports, started, key, []
 
 
 @contextmanager
 def _litellm(home: Path, options: argparse.Namespace) -> Iterator[Served]:
-    """One worker, as its documentation recommends for each core, without its database and logs."""
+    """A worker for each core, as its documentation recommends, without its database and logs."""
     config = home / "litellm.yaml"
     base = f"http://127.0.0.1:{PORTS['upstream']}/v1"
     config.write_text(
@@ -85,23 +105,27 @@ def _litellm(home: Path, options: argparse.Namespace) -> Iterator[Served]:
     )
     command = [str(options.litellm / "bin" / "litellm"), "--config", str(config), "--port", str(PORTS["litellm"])]
     environment = {**os.environ, "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
-    with process([*command, "--num_workers", "1"], port=PORTS["litellm"], core=0, env=environment) as started:
-        yield started, "sk-bench", []
+    command += ["--num_workers", str(options.processes)]
+    with process(command, port=PORTS["litellm"], core=_core(0, options), env=environment) as started:
+        yield [PORTS["litellm"]], [started], "sk-bench", []
 
 
 @contextmanager
 def _portkey(home: Path, options: argparse.Namespace) -> Iterator[Served]:
     script = options.portkey / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
-    command = ["node", str(script), f"--port={PORTS['portkey']}", "--headless"]
+    command = ["node", str(script), "--headless"]
     host = f"x-portkey-custom-host: http://127.0.0.1:{PORTS['upstream']}/v1"
     environment = {**os.environ, "NODE_ENV": "production", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"}
-    with process(command, port=PORTS["portkey"], core=0, env=environment) as started:
-        yield started, "none", ["x-portkey-provider: openai", host]
+    with _several(lambda port: [*command, f"--port={port}"], PORTS["portkey"], options, environment) as (
+        ports,
+        started,
+    ):
+        yield ports, started, "none", ["x-portkey-provider: openai", host]
 
 
 def _measure(
-    name: str,
-    started: Process | None,
+    ports: list[int],
+    started: list[Process],
     options: argparse.Namespace,
     *,
     key: str,
@@ -110,24 +134,25 @@ def _measure(
     found = []
     for stream in (False, True):
         for in_flight in options.in_flight:
-            command = ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.door.load"]
-            command += [f"http://127.0.0.1:{PORTS[name]}/v1", "--key", key, "--in-flight", str(in_flight)]
+            pinned = ["taskset", "-c", "1"] if options.processes == 1 else []
+            command = [*pinned, sys.executable, "-m", "benchmarks.door.load"]
+            command += [*(f"http://127.0.0.1:{port}/v1" for port in ports), "--key", key, "--in-flight", str(in_flight)]
             command += ["--seconds", str(options.seconds), *(["--stream"] if stream else [])]
             command += [part for header in headers or [] for part in ("--header", header)]
-            before = cpu_seconds(started)
+            before = sum(map(cpu_seconds, started))
             out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
             figures = json.loads(out)
             # The load warms up for a second of its time.
-            spent = cpu_seconds(started) - before
+            spent = sum(map(cpu_seconds, started)) - before
             share = options.seconds / (options.seconds + 1)
             figures |= {
                 "stream": stream,
                 "in_flight": in_flight,
-                "memory_mb": memory_kb(started) >> 10 if started else None,
+                "memory_mb": sum(map(memory_kb, started)) >> 10 if started else None,
             }
             figures["cpu_ms"] = round(1000 * spent * share / max(1, figures["requests"]), 2) if started else None
             found.append(figures)
-            sys.stderr.write(f"{name} {'stream' if stream else 'whole'} {in_flight}: {figures['per_second']}/s\n")
+            sys.stderr.write(f"{ports[0]} {'stream' if stream else 'whole'} {in_flight}: {figures['per_second']}/s\n")
     return found
 
 

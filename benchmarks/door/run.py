@@ -23,7 +23,7 @@ from benchmarks.running import ROOT, Process, cpu_seconds, manage, memory_kb, pr
 
 PORTS = {"upstream": 9100, "sluice": 9101, "litellm": 9102, "portkey": 9103}
 # From a product's first process to its next one.
-NEXT_PORT = 10
+NEXT_PORT = 20
 IN_FLIGHT = (1, 8, 32, 64)
 Figures = dict[str, Any]
 

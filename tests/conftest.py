@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -155,10 +155,18 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     operations = type(connection.ops)
     real_flush = operations.sql_flush
 
-    def flush(self: Any, *arguments: Any, **options: Any) -> list[str]:
+    def flush(
+        self: Any, style: Any, tables: Sequence[str], *, reset_sequences: bool = False, **options: Any
+    ) -> list[str]:
+        if connection.vendor == "postgresql" and not reset_sequences:
+            # New files for 45 tables take four times as long as to delete the few rows that a test leaves. Triggers
+            # and foreign keys are not asked.
+            emptied = [f"DELETE FROM {self.quote_name(table)}" for table in tables]
+            return ["; ".join(["SET LOCAL session_replication_role = replica", *emptied])]
         # SQLite empties tables row by row, and the history lets none go; its guard is back after the flush.
         guards = [f"DROP TRIGGER IF EXISTS rollout_history_is_append_only_{event}" for event in ("update", "delete")]
-        return [*(guards if connection.vendor == "sqlite" else []), *real_flush(self, *arguments, **options)]
+        emptied = real_flush(self, style, tables, reset_sequences=reset_sequences, **options)
+        return [*(guards if connection.vendor == "sqlite" else []), *emptied]
 
     operations.sql_flush = flush  # type: ignore[method-assign]
 

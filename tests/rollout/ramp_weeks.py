@@ -15,6 +15,7 @@ from rollout.pilot import look_at
 from tests.metrics.factories import many_calls
 from tests.rollout.steps import NAME
 
+HOUR = timedelta(hours=1)
 QUARTER = timedelta(hours=6)
 
 
@@ -38,7 +39,11 @@ class World:
                 "run": rollout.run,
                 "stretch": rollout.stretch,
             }
-            moments = (self.now + QUARTER * number / self.calls for number in range(self.calls))
+            # At each hour's beginning: time in which nobody asks costs no sums of its own.
+            moments = (
+                self.now + timedelta(hours=QUARTER // HOUR * number // self.calls, seconds=number)
+                for number in range(self.calls)
+            )
             rows = many_calls(common, (self._facts(rollout, at) for at in moments))
             ModelCall.objects.bulk_create(rows, batch_size=500)
         self.now += QUARTER

@@ -5,7 +5,6 @@ server starts with the first test that needs it, and ends with the session, also
 """
 
 import atexit
-import gc
 import os
 import re
 import shutil
@@ -175,9 +174,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     post_migrate.connect(restore, sender=sender)
     yield
     post_migrate.disconnect(restore, sender=sender)
-    # A request that was cut off by its server's end has not given its connection back: it closes when the rest of the
-    # request goes. PostgreSQL drops no database that somebody is connected to.
-    gc.collect()
 
 
 # --- The simulated upstream and the app, over HTTP ------------------------------------------
@@ -229,7 +225,8 @@ def playwright(playwright: "Playwright") -> "Iterator[Playwright]":
     # ours runs in that loop, so the test may use the ORM all the same.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     yield playwright
-    # While a loop runs the ORM has connections of its own for it. Once it has stopped nobody finds them any more.
+    # While a loop runs the ORM has connections of its own for it. Once it has stopped nobody finds them any more, and
+    # PostgreSQL drops no database that somebody is connected to.
     django.db.connections.close_all()
 
 

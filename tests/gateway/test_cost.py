@@ -64,6 +64,15 @@ def test_answers_that_begin_together_take_four_statements_and_one_to_end_as_one_
     assert end.startswith(f"{together} times: UPDATE")
 
 
+def test_what_goes_to_the_database_for_forty_answers_is_their_calls_and_little_else():
+    _key, text = create_key(name="shop", owner=UserFactory())
+
+    begun, _ended = statements(*[text] * 40)
+
+    # A call's row, half of it ids and names, and three questions.
+    assert sum(map(len, begun)) <= 20_500
+
+
 def test_people_who_are_named_take_one_more_to_be_found_all_of_them():
     _key, text = create_key(name="shop", owner=UserFactory())
 

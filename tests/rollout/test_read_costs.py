@@ -78,6 +78,26 @@ def test_a_dashboard_takes_no_more_queries_the_more_calls_there_are(admin: Clien
     assert with_calls(4000, read) <= few <= 24
 
 
+@pytest.mark.parametrize(("of", "most"), [("status?hours=24", 6_800), ("dashboard", 100_000)])
+def test_what_is_sent_has_the_same_size_for_a_few_calls_and_for_thousands(admin: Client, of, most):
+    sizes: list[int] = []
+    program = of_a_program()
+
+    def read() -> None:
+        if of == "dashboard":
+            page = admin.get(f"/admin/rollout/rollout/{rollout().pk}/dashboard/?range=7d")
+        else:
+            page = program.get(f"/api/v1/rollouts/{NAME}/{of}")
+        assert page.status_code == 200
+        sizes.append(len(page.content))
+
+    with_calls(400, read)
+    with_calls(4000, read)
+
+    assert sizes[-1] <= 1.1 * sizes[0]
+    assert sizes[-1] <= most, sizes
+
+
 def test_a_decision_reads_two_arms_of_each_stretch_and_of_the_window_and_nothing_else():
     few = with_calls(10, lambda: decide_on(rollout(), now=NOW))
     assert with_calls(4000, lambda: decide_on(rollout(), now=NOW)) == few <= 7

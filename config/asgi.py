@@ -20,10 +20,10 @@ from gateway import asgi as gateway  # noqa: E402
 from gateway.asgi import PREFIX, application_v1  # noqa: E402
 
 DRAIN_S = 5.0
-# Where answers are followed, for as long as they take.
-ANSWERS = "/answers/"
-# Django keeps a thread for each request until its response has ended; these share one. Middleware alone
-# runs in it.
+# Where answers are asked for, and followed for as long as they take.
+ANSWERS = ("/messages", "/answers/")
+# Django keeps a thread for each request until its response has ended; these share one. Next to nothing runs in it:
+# what they ask of the database has threads of its own (``chat.threads``).
 _answers_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
 
 Scope = MutableMapping[str, Any]

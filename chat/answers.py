@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import login
@@ -25,6 +26,8 @@ from chat.models import Message, User
 from chat.services import AnswerRefused
 from chat.tail import Progress, follow
 from chat.threads import in_db
+
+R = TypeVar("R")
 
 _REFUSALS = {
     "empty": _("Write a message first."),
@@ -53,11 +56,11 @@ async def post_message(request: HttpRequest) -> HttpResponseBase:
         conversation_id = _uuid(request.POST.get("conversation"), "not_found")
         client_id = _uuid(request.POST.get("client_id"), "bad_request")
         with _one_more_answer():
-            user = await _person(request)
             await breakers.refresh()
             reply, job = await in_db(
+                _for_person,
+                request,
                 services.send,
-                user=user,
                 text=request.POST.get("text", ""),
                 model=request.POST.get("model", ""),
                 conversation_id=conversation_id,
@@ -71,7 +74,7 @@ async def post_message(request: HttpRequest) -> HttpResponseBase:
         return _refused(refusal)
     if "application/json" not in request.headers.get("accept", ""):
         return redirect("conversation", reply.conversation_id)
-    return JsonResponse(await in_db(_sent, reply, request), status=201)
+    return JsonResponse(_sent(reply), status=201)
 
 
 @require_GET
@@ -79,13 +82,13 @@ async def post_message(request: HttpRequest) -> HttpResponseBase:
 async def events(request: HttpRequest, reply_id: UUID) -> HttpResponseBase:
     """The answer as server-sent events, from the start or from ``Last-Event-ID`` on, to its end."""
     try:
-        reply = await in_db(services.get_reply, user=await _signed_in(request), reply_id=reply_id)
+        state = await in_db(_for_owner, request, services.state_of, reply_id=reply_id)
     except AnswerRefused as refusal:
         return _refused(refusal)
     last = request.headers.get("last-event-id", "")
     seen = int(last) if last.isascii() and last.isdigit() and len(last) < 10 else 0
     return StreamingHttpResponse(
-        _stream(request, reply, seen), content_type="text/event-stream; charset=utf-8", headers=_STREAM_HEADERS
+        _stream(reply_id, state, seen), content_type="text/event-stream; charset=utf-8", headers=_STREAM_HEADERS
     )
 
 
@@ -93,9 +96,8 @@ async def events(request: HttpRequest, reply_id: UUID) -> HttpResponseBase:
 async def stop(request: HttpRequest, reply_id: UUID) -> HttpResponse:
     """Ask the answer to stop; what it has said so far stays."""
     try:
-        reply = await in_db(services.get_reply, user=await _signed_in(request), reply_id=reply_id)
-        if reply.state == Message.State.RUNNING:
-            await livelog.request_stop(reply.id)
+        if await in_db(_for_owner, request, services.state_of, reply_id=reply_id) == Message.State.RUNNING:
+            await livelog.request_stop(reply_id)
     except AnswerRefused as refusal:
         return _refused(refusal)
     except (RedisError, OSError):
@@ -108,11 +110,11 @@ async def retry(request: HttpRequest, reply_id: UUID) -> HttpResponse:
     """Answer the same question anew; the new reply takes the old one's place."""
     try:
         with _one_more_answer():
-            user = await _signed_in(request)
             await breakers.refresh()
             reply, job = await in_db(
+                _for_owner,
+                request,
                 services.retry,
-                user=user,
                 reply_id=reply_id,
                 language=get_language() or "",
                 now=timezone.now(),
@@ -120,7 +122,7 @@ async def retry(request: HttpRequest, reply_id: UUID) -> HttpResponse:
             generation.start(job)
     except AnswerRefused as refusal:
         return _refused(refusal)
-    return JsonResponse(await in_db(_retried, reply, request), status=201)
+    return JsonResponse({**_sent(reply), "html": _article(reply)}, status=201)
 
 
 @require_POST
@@ -131,15 +133,16 @@ async def rating(request: HttpRequest, reply_id: UUID) -> HttpResponse:
         if value and value not in {"1", "2", "3", "4", "5"}:
             raise AnswerRefused("bad_rating")
         reply = await in_db(
+            _for_owner,
+            request,
             services.rate,
-            user=await _signed_in(request),
             reply_id=reply_id,
             rating=int(value) if value else None,
             reason=request.POST.get("reason", ""),
         )
     except AnswerRefused as refusal:
         return _refused(refusal)
-    return HttpResponse(await in_db(render_to_string, "chat/_rating.html", {"message": reply}, request))
+    return HttpResponse(render_to_string("chat/_rating.html", {"message": reply}))
 
 
 @contextmanager
@@ -151,32 +154,23 @@ def _one_more_answer() -> Iterator[None]:
         raise AnswerRefused("overloaded", retry_after_s=capacity.RETRY_AFTER_S) from None
 
 
-async def _signed_in(request: HttpRequest) -> User:
-    """The person behind the session, guests included; somebody unknown owns no reply."""
-    user = await in_db(_user_of, request)
-    if user is None:
-        raise AnswerRefused("not_found")
-    return user
-
-
-async def _person(request: HttpRequest) -> User:
-    """The person behind the session; whoever comes without one becomes a guest."""
-    user = await in_db(_user_of, request)
-    return await in_db(_new_guest, request) if user is None else user
-
-
 # ``request.auser()`` and ``alogin()`` would do: but they work in the request's own thread, which keeps its
 # database connection until the response has ended, and an answer's stream may last for minutes.
 
 
-def _user_of(request: HttpRequest) -> User | None:
-    return request.user if request.user.is_authenticated else None
+def _for_owner(request: HttpRequest, serve: Callable[..., R], **asked: Any) -> R:
+    """Serve the person behind the session, guests included; somebody unknown owns no reply."""
+    if not isinstance(request.user, User):
+        raise AnswerRefused("not_found")
+    return serve(user=request.user, **asked)
 
 
-def _new_guest(request: HttpRequest) -> User:
-    guest = accounts.create_guest()
-    login(request, guest, backend="django.contrib.auth.backends.ModelBackend")
-    return guest
+def _for_person(request: HttpRequest, serve: Callable[..., R], **asked: Any) -> R:
+    """Serve the person behind the session; whoever comes without one becomes a guest."""
+    if not request.user.is_authenticated:
+        guest = accounts.create_guest()
+        login(request, guest, backend="django.contrib.auth.backends.ModelBackend")
+    return _for_owner(request, serve, **asked)
 
 
 def _uuid(text: str | None, code: str) -> UUID | None:
@@ -188,7 +182,7 @@ def _uuid(text: str | None, code: str) -> UUID | None:
         raise AnswerRefused(code) from None
 
 
-def _sent(reply: Message, request: HttpRequest) -> dict[str, object]:
+def _sent(reply: Message) -> dict[str, object]:
     conversation = reply.conversation
     return {
         "conversation": {
@@ -197,16 +191,12 @@ def _sent(reply: Message, request: HttpRequest) -> dict[str, object]:
             "title": conversation.title,
         },
         "reply": str(reply.id),
-        "html": _article(reply.reply_to, request) + _article(reply, request),
+        "html": _article(reply.reply_to) + _article(reply),
     }
 
 
-def _retried(reply: Message, request: HttpRequest) -> dict[str, object]:
-    return {**_sent(reply, request), "html": _article(reply, request)}
-
-
-def _article(message: Message | None, request: HttpRequest) -> str:
-    return render_to_string("chat/_message.html", {"message": message}, request) if message is not None else ""
+def _article(message: Message | None) -> str:
+    return render_to_string("chat/_message.html", {"message": message}) if message is not None else ""
 
 
 def _refused(refusal: AnswerRefused) -> JsonResponse:
@@ -220,18 +210,18 @@ def _error(code: str, status: int) -> JsonResponse:
     return JsonResponse({"error": _REFUSALS[code], "code": code}, status=status)
 
 
-async def _stream(request: HttpRequest, reply: Message, seen: int) -> AsyncIterator[str]:
+async def _stream(reply_id: UUID, state: str, seen: int) -> AsyncIterator[str]:
     """The events. What lies before ``seen`` is taken in silently: the page shows it already."""
     yield f"retry: {_RECONNECT_MS}\n\n"
-    if reply.state == Message.State.RUNNING:
+    if state == Message.State.RUNNING:
         blocks, before = BlockStream(), Progress()
-        async for progress in follow(reply.id, replay_to=seen):
+        async for progress in follow(reply_id, replay_to=seen):
             changes = blocks.feed(progress.text[len(before.text) :])
             if progress.seq > seen or not progress.seq:
                 for event in _changes(before, progress, changes):
                     yield event
             before = progress
-    yield await in_db(_done, reply, request)
+    yield await in_db(_done, reply_id)
 
 
 def _changes(before: Progress, progress: Progress, changes: tuple[int, list[str]]) -> list[str]:
@@ -244,11 +234,11 @@ def _changes(before: Progress, progress: Progress, changes: tuple[int, list[str]
     return out or [": waiting\n\n"]
 
 
-def _done(reply: Message, request: HttpRequest) -> str:
-    final = Message.objects.filter(pk=reply.pk).select_related("conversation").first()
+def _done(reply_id: UUID) -> str:
+    final = Message.objects.filter(pk=reply_id).first()
     if final is None:
         return _event("done", {"state": Message.State.FAILED, "html": ""}, None)
-    return _event("done", {"state": final.state, "html": _article(final, request)}, None)
+    return _event("done", {"state": final.state, "html": _article(final)}, None)
 
 
 def _event(name: str, data: dict[str, object], seq: int | None) -> str:

@@ -5,16 +5,16 @@ No network call happens in here, so none can happen inside a transaction.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID
+from functools import cache, partial
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
 
 from chat.admission import Unavailable, admit
 from chat.attempt import Attempt, clean
@@ -24,16 +24,18 @@ from chat.models import Conversation, Message, User
 from chat.providers.base import ChatMessage
 from chat.providers.registry import find_model
 from metrics import services as metrics_services
+from metrics import statements
 from metrics.ratings import go_together
 from rollout import services as rollout_services
 from rollout.services import Route
 
-if TYPE_CHECKING:
-    from django.db.models import Field
-
 logger = logging.getLogger(__name__)
 
 TITLE_CHARS = 60
+TURNS_A_PAGE = 50
+# What is written of a new message; the rest are defaults.
+_WRITTEN = ("id", "conversation_id", "role", "text", "created_at", "state", "reply_to_id")
+_WRITTEN += ("served_model", "alive_at", "client_id")
 # A reply whose process has not been heard of for this long has died with it.
 DEAD_AFTER = timedelta(seconds=60)
 
@@ -86,20 +88,19 @@ def send(
     """
     text = clean(text).strip()
     _check(text, model)
-    if client_id is not None and (earlier := _sent_before(client_id, user, text)):
-        return earlier, None
     try:
         with transaction.atomic():
-            conversation = _conversation(user, conversation_id, text, model, now)
-            question = Message.objects.create(
+            conversation, is_new = _conversation(user, conversation_id, text, model, now)
+            question = Message(
                 conversation=conversation, role=Message.Role.USER, text=text, created_at=now, client_id=client_id
             )
-            return _open_reply(user, question, language, now)
-    except IntegrityError:
-        # Two requests at once: the same send twice, or a second one while a reply is running.
+            turns = _prompt(question, with_earlier=not is_new)
+            return _open_reply(user, question, turns, language, now, new=[question])
+    except (IntegrityError, AnswerRefused) as refused:
+        # The same send came before, or a reply is still running.
         if client_id is not None and (earlier := _sent_before(client_id, user, text)):
             return earlier, None
-        raise AnswerRefused("busy") from None
+        raise (refused if isinstance(refused, AnswerRefused) else AnswerRefused("busy")) from None
 
 
 def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[Message, Job]:
@@ -118,7 +119,7 @@ def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[
             if conversation.messages.filter(state=Message.State.RUNNING).exists():
                 raise AnswerRefused("busy")
             Message.objects.filter(pk=old.pk).update(replaced=True)
-            return _open_reply(user, old.reply_to, language, now)
+            return _open_reply(user, old.reply_to, _prompt(old.reply_to, with_earlier=True), language, now)
     except IntegrityError:
         raise AnswerRefused("busy") from None
 
@@ -153,19 +154,29 @@ def get_reply(*, user: User, reply_id: UUID) -> Message:
     return reply
 
 
+def state_of(*, user: User, reply_id: UUID) -> str:
+    """How the person's own reply stands. Raises AnswerRefused: not_found, also for somebody else's."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _state_sql(), statements.prepared(Message, [("id", reply_id), ("role", Message.Role.ASSISTANT)]) + [user.pk]
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise AnswerRefused("not_found")
+    bind(answer_id=reply_id)
+    return str(row[0])
+
+
 def save_partial(texts: Sequence[tuple[UUID, str]], now: datetime) -> None:
     """Keep what replies have said so far, and that their writer is alive."""
-    # One prepared statement with many values: the ORM's ``bulk_update`` builds a CASE of all of them.
-    fields = [cast("Field[Any, Any]", Message._meta.get_field(name)) for name in ("text", "alive_at", "id", "state")]
-    rows = [(text, now, reply_id, Message.State.RUNNING) for reply_id, text in texts]
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(
-            f"UPDATE {Message._meta.db_table} SET text = %s, alive_at = %s WHERE id = %s AND state = %s",  # noqa: S608
-            [
-                [field.get_db_prep_value(value, connection) for field, value in zip(fields, row, strict=True)]
-                for row in rows
-            ],
-        )
+    with transaction.atomic():
+        _change_running([(reply_id, {"text": text, "alive_at": now}) for reply_id, text in texts])
+
+
+def _change_running(changes: Sequence[tuple[UUID, dict[str, Any]]]) -> None:
+    """Of each reply its id and what is new; one that has ended stays as it is."""
+    rows = [({"id": reply_id}, new) for reply_id, new in changes]
+    statements.change(Message, rows, only=("state", Message.State.RUNNING.value))
 
 
 def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
@@ -202,9 +213,7 @@ def finish(job: Job, attempt: Attempt, *, text: str, state: str, error: str, now
     """Write the reply's end and the last call's end: one transaction."""
     with transaction.atomic():
         close_attempt(job, attempt, now)
-        Message.objects.filter(id=job.reply_id, state=Message.State.RUNNING).update(
-            text=text, state=state, error=error, alive_at=now
-        )
+        _change_running([(job.reply_id, {"text": text, "state": state, "error": error, "alive_at": now})])
 
 
 def sweep_abandoned(*, now: datetime) -> int:
@@ -220,6 +229,15 @@ def sweep_abandoned(*, now: datetime) -> int:
         return Message.objects.filter(id__in=dead, state=Message.State.RUNNING).update(
             state=Message.State.FAILED, error="abandoned"
         )
+
+
+@cache
+def _state_sql() -> str:
+    messages, conversations = Message._meta.db_table, Conversation._meta.db_table
+    return f"""
+        SELECT reply.state FROM {messages} reply JOIN {conversations} chat ON chat.id = reply.conversation_id
+        WHERE reply.id = %s AND reply.role = %s AND chat.user_id = %s
+    """  # noqa: S608
 
 
 def _check(text: str, model: str) -> None:
@@ -240,9 +258,15 @@ def _sent_before(client_id: UUID, user: User, text: str) -> Message | None:
     return question.replies.order_by("created_at").last()
 
 
-def _conversation(user: User, conversation_id: UUID | None, text: str, model: str, now: datetime) -> Conversation:
+def _conversation(
+    user: User, conversation_id: UUID | None, text: str, model: str, now: datetime
+) -> tuple[Conversation, bool]:
+    """The one to go on with, locked, or a new one; and whether it is new."""
     if conversation_id is None:
-        return Conversation.objects.create(user=user, title=_title(text), model=model, created_at=now, updated_at=now)
+        row = {"id": uuid4(), "user_id": user.pk, "title": _title(text), "model": model}
+        row |= {"created_at": now, "updated_at": now}
+        statements.insert(Conversation, [row])
+        return Conversation(**row), True
     conversation = Conversation.objects.select_for_update().filter(id=conversation_id, user=user).first()
     if conversation is None:
         raise AnswerRefused("not_found")
@@ -250,7 +274,7 @@ def _conversation(user: User, conversation_id: UUID | None, text: str, model: st
     conversation.model = model
     conversation.updated_at = now
     conversation.save(update_fields=["model", "updated_at"])
-    return conversation
+    return conversation, False
 
 
 def _title(text: str) -> str:
@@ -265,7 +289,16 @@ def _bury_dead_reply(conversation: Conversation, now: datetime) -> None:
     )
 
 
-def _open_reply(user: User, question: Message, language: str, now: datetime) -> tuple[Message, Job]:
+def _open_reply(
+    user: User,
+    question: Message,
+    turns: Sequence[ChatMessage],
+    language: str,
+    now: datetime,
+    *,
+    new: Sequence[Message] = (),
+) -> tuple[Message, Job]:
+    """Store the reply, after messages that are ``new`` too, and open its call."""
     conversation = question.conversation
     route = rollout_services.route(requested_model=conversation.model, unit=user.unit, user=user, language=language)
     try:
@@ -274,7 +307,7 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
         raise AnswerRefused("unavailable", retry_after_s=refused.retry_after_s) from None
     route, served = admission.route, admission.served_model
     # One step later than the question, so that the order of the two is never a matter of chance.
-    reply = Message.objects.create(
+    reply = Message(
         conversation=conversation,
         role=Message.Role.ASSISTANT,
         created_at=now + timedelta(microseconds=1),
@@ -283,6 +316,7 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
         served_model=served,
         alive_at=now,
     )
+    statements.insert(Message, [_row(message) for message in (*new, reply)])
     call_id = metrics_services.open_call(
         call_start(
             reply.id,
@@ -304,24 +338,38 @@ def _open_reply(user: User, question: Message, language: str, now: datetime) -> 
         unit=user.unit,
         route=route,
         served_model=served,
-        messages=_prompt(conversation, question),
+        messages=turns,
         is_demo=user.is_demo,
         probe=admission.probe,
     )
 
 
-def _prompt(conversation: Conversation, question: Message) -> list[ChatMessage]:
+def _row(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in _WRITTEN}
+
+
+def _prompt(question: Message, *, with_earlier: bool) -> list[ChatMessage]:
     """The newest turns that fit into CONTEXT_CHARS, oldest first, the question last."""
-    earlier = (
-        conversation.messages.filter(Q(created_at__lt=question.created_at), replaced=False)
-        .exclude(text="")
-        .order_by("-created_at")
-    )
     turns = [ChatMessage(role="user", text=question.text)]
     room = settings.CONTEXT_CHARS - len(question.text)
-    for message in earlier.iterator(chunk_size=50):
-        room -= len(message.text)
+    for role, text in _said_before(question) if with_earlier else ():
+        room -= len(text)
         if room < 0:
             break
-        turns.append(ChatMessage(role="user" if message.role == Message.Role.USER else "assistant", text=message.text))
+        turns.append(ChatMessage(role="user" if role == Message.Role.USER else "assistant", text=text))
     return turns[::-1]
+
+
+def _said_before(question: Message) -> Iterator[tuple[str, str]]:
+    """Role and text, newest first. Read by the page: one statement is enough for nearly all."""
+    said = (
+        question.conversation.messages.filter(created_at__lt=question.created_at, replaced=False)
+        .exclude(text="")
+        .order_by("-created_at")
+        .values_list("role", "text")
+    )
+    for start in count(0, TURNS_A_PAGE):
+        page = list(said[start : start + TURNS_A_PAGE])
+        yield from page
+        if len(page) < TURNS_A_PAGE:
+            return

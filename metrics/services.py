@@ -75,7 +75,7 @@ def open_call(start: CallStart) -> UUID:
 
 def open_calls(starts: Sequence[CallStart]) -> None:
     """The same for several calls, at least one: all of them or none."""
-    statements.insert([vars(start) for start in starts])
+    statements.insert(ModelCall, [vars(start) for start in starts])
 
 
 def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
@@ -88,9 +88,8 @@ def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
 
 def close_calls(ends: Sequence[tuple[UUID, datetime, CallEnd]]) -> int:
     """The same for several calls, at least one: each by its id and start. Returns how many had not ended yet."""
-    return statements.end(
-        [({"id": call_id, "started_at": started_at}, end_columns(end)) for call_id, started_at, end in ends]
-    )
+    found = [({"id": call_id, "started_at": started_at}, end_columns(end)) for call_id, started_at, end in ends]
+    return statements.change(ModelCall, found, only=("outcome", Outcome.RUNNING.value))
 
 
 def end_columns(end: CallEnd) -> dict[str, Any]:

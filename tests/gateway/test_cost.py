@@ -172,7 +172,7 @@ def test_what_is_reserved_for_calls_that_are_not_written_is_free_again(monkeypat
     completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
     asked = Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)
 
-    def fail(_rows: object) -> None:
+    def fail(*_rows: object) -> None:
         raise OperationalError("the disk is full")
 
     with monkeypatch.context() as away:

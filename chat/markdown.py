@@ -36,10 +36,14 @@ ALIGNED = {f"text-align:{side}": side for side in ("left", "center", "right")}
 
 _LINE_END = re.compile(r"\r\n?|\n")
 # Words, and marks that mean nothing in Markdown behind a letter, nor need escaping in HTML.
-_PLAIN = re.compile(r"(?:[^\W_]|[ ,.:!?'\"(’“”…–—-])+")
+_WORDS = r"(?:[^\W_]|[ ,.:!?'\"(’“”…–—-])"
+# Something bold that is whole: it begins behind a space, so it closes nothing, and nothing before it can close it.
+_BOLD = re.compile(r"(?<= )\*\*([^\W_]+(?: [^\W_]+)*)\*\*(?=[ ,.:!?]|$)")
+_PLAIN = re.compile(f"(?:{_WORDS}|{_BOLD.pattern})+")
 _LAST_WORD = re.compile(r"(?:^|(?<=\s))[^\W_](?:[^\W_]|[,.!?'’])*$")
 _TAG_END = re.compile(r"</")
 _CLOSING = re.compile(r"(?:</(?:p|h[1-6]|li|ul|ol|blockquote)>\s*)+$")
+_CLOSED_BY_BLANK = ("paragraph_open", "heading_open")
 # What a bare link begins with; much quicker to look for than the links themselves.
 _LINK_START = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
@@ -53,8 +57,8 @@ class BlockStream:
     """The blocks of a text that grows at its end.
 
     Text before the last block whose beginning is certain is never looked at again, so the work for
-    each delta depends on the length of the last blocks, not of the whole answer. And where plain words follow
-    words, they are written behind them and nothing is parsed.
+    each delta depends on the length of the last blocks, not of the whole answer. And where plain words, some of them
+    bold, follow words, they are written behind them and nothing is parsed.
     """
 
     def __init__(self) -> None:
@@ -81,7 +85,7 @@ class BlockStream:
         change = self._settled + same, blocks[same:]
         self._raw, self._shown = raw, blocks
         self._open = _open_text(self._tail, groups[-1], blocks[-1]) if groups else None
-        self._settle([_first_line(tokens) for tokens in groups])
+        self._settle(groups)
         return change
 
     def _append(self, last: "_OpenText", words: str) -> tuple[int, list[str]]:
@@ -90,26 +94,35 @@ class BlockStream:
         end = self._settled + len(self._shown)
         if not text:
             return end, []
-        last.in_word = True
-        last.html += text
+        last.in_word = not text.endswith("*")
+        last.html += _BOLD.sub(r"<strong>\1</strong>", text)
         # What was parsed is not what is shown any more.
         self._raw[-1] = ""
         self._shown[-1] = last.html + last.closing
         return end - 1, self._shown[-1:]
 
-    def _settle(self, first_lines: Sequence[int]) -> None:
+    def _settle(self, groups: Sequence[Sequence[Token]]) -> None:
         """Cut off the blocks that no further text can change.
 
         CommonMark closes a block only by a line that begins another, and the parser looks at most one
         line past that (a table's second line): so a block stands once two whole lines follow it. A last
-        line without its end may still become anything.
+        line without its end may still become anything; but behind a paragraph or heading and a blank line,
+        nothing that it becomes belongs to them.
         """
         ends = [match.end() for match in _LINE_END.finditer(self._tail)]
-        certain = sum(1 for line in first_lines if line + 2 <= len(ends))
-        if certain < 2:
+        lines = [_lines(tokens) for tokens in groups]
+        last = max(
+            (
+                place
+                for place in range(1, len(groups))
+                if lines[place][0] + 2 <= len(ends)
+                or (groups[place - 1][0].type in _CLOSED_BY_BLANK and lines[place - 1][1] < lines[place][0])
+            ),
+            default=0,
+        )
+        if not last:
             return
-        last = certain - 1
-        self._tail = self._tail[ends[first_lines[last] - 1] :]
+        self._tail = self._tail[ends[lines[last][0] - 1] :]
         self._settled += last
         self._raw, self._shown = self._raw[last:], self._shown[last:]
 
@@ -128,11 +141,12 @@ class _OpenText:
 
     def takes(self, words: str) -> bool:
         """Whether they can be written behind it."""
-        return bool(_PLAIN.fullmatch(words)) and (self.in_word or bool(self.spaces) or words.startswith(" "))
+        following = self.spaces + words
+        return (self.in_word or following.startswith(" ")) and _PLAIN.fullmatch(following) is not None
 
 
 def _open_text(tail: str, block: Sequence[Token], html: str) -> _OpenText | None:
-    """The last block, if plain words that follow ``tail`` can do nothing but be the next words in it.
+    """The last block, if plain words, and bold ones, that follow ``tail`` can do nothing but be the next words in it.
 
     That is so in the last line of a paragraph or heading, also in lists and quotes. A space changes nothing that stands
     before it, as Markdown takes the end of a text for one; what closes something is not plain. A letter in the line
@@ -173,11 +187,11 @@ def _top_level_blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:
             block = []
 
 
-def _first_line(tokens: Sequence[Token]) -> int:
-    """Where a top-level block begins, in lines from 0; the parser gives each of them a map."""
+def _lines(tokens: Sequence[Token]) -> Sequence[int]:
+    """Where a top-level block begins and the line after its end, from 0; the parser gives each of them a map."""
     lines = tokens[0].map
     assert lines is not None  # noqa: S101
-    return lines[0]
+    return lines
 
 
 def _length_of_common_start(before: Sequence[str], after: Sequence[str]) -> int:

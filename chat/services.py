@@ -8,14 +8,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from itertools import count
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
+from chat import rows
 from chat.admission import Unavailable, admit
 from chat.attempt import Attempt, clean
 from chat.calls import call_end, call_start
@@ -24,7 +24,6 @@ from chat.models import Conversation, Message, User
 from chat.providers.base import ChatMessage
 from chat.providers.registry import find_model
 from metrics import services as metrics_services
-from metrics import statements
 from metrics.ratings import go_together
 from rollout import services as rollout_services
 from rollout.services import Route
@@ -33,9 +32,6 @@ logger = logging.getLogger(__name__)
 
 TITLE_CHARS = 60
 TURNS_A_PAGE = 50
-# What is written of a new message; the rest are defaults.
-_WRITTEN = ("id", "conversation_id", "role", "text", "created_at", "state", "reply_to_id")
-_WRITTEN += ("served_model", "alive_at", "client_id")
 # A reply whose process has not been heard of for this long has died with it.
 DEAD_AFTER = timedelta(seconds=60)
 
@@ -156,27 +152,17 @@ def get_reply(*, user: User, reply_id: UUID) -> Message:
 
 def state_of(*, user: User, reply_id: UUID) -> str:
     """How the person's own reply stands. Raises AnswerRefused: not_found, also for somebody else's."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _state_sql(), statements.prepared(Message, [("id", reply_id), ("role", Message.Role.ASSISTANT)]) + [user.pk]
-        )
-        row = cursor.fetchone()
-    if row is None:
+    state = rows.state_of(reply_id, user_id=user.pk)
+    if state is None:
         raise AnswerRefused("not_found")
     bind(answer_id=reply_id)
-    return str(row[0])
+    return state
 
 
 def save_partial(texts: Sequence[tuple[UUID, str]], now: datetime) -> None:
     """Keep what replies have said so far, and that their writer is alive."""
     with transaction.atomic():
-        _change_running([(reply_id, {"text": text, "alive_at": now}) for reply_id, text in texts])
-
-
-def _change_running(changes: Sequence[tuple[UUID, dict[str, Any]]]) -> None:
-    """Of each reply its id and what is new; one that has ended stays as it is."""
-    rows = [({"id": reply_id}, new) for reply_id, new in changes]
-    statements.change(Message, rows, only=("state", Message.State.RUNNING.value))
+        rows.change_running([(reply_id, {"text": text, "alive_at": now}) for reply_id, text in texts])
 
 
 def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
@@ -213,7 +199,7 @@ def finish(job: Job, attempt: Attempt, *, text: str, state: str, error: str, now
     """Write the reply's end and the last call's end: one transaction."""
     with transaction.atomic():
         close_attempt(job, attempt, now)
-        _change_running([(job.reply_id, {"text": text, "state": state, "error": error, "alive_at": now})])
+        rows.change_running([(job.reply_id, {"text": text, "state": state, "error": error, "alive_at": now})])
 
 
 def sweep_abandoned(*, now: datetime) -> int:
@@ -231,15 +217,6 @@ def sweep_abandoned(*, now: datetime) -> int:
         )
 
 
-@cache
-def _state_sql() -> str:
-    messages, conversations = Message._meta.db_table, Conversation._meta.db_table
-    return f"""
-        SELECT reply.state FROM {messages} reply JOIN {conversations} chat ON chat.id = reply.conversation_id
-        WHERE reply.id = %s AND reply.role = %s AND chat.user_id = %s
-    """  # noqa: S608
-
-
 def _check(text: str, model: str) -> None:
     if not text:
         raise AnswerRefused("empty")
@@ -250,12 +227,13 @@ def _check(text: str, model: str) -> None:
 
 
 def _sent_before(client_id: UUID, user: User, text: str) -> Message | None:
-    question = Message.objects.filter(client_id=client_id).select_related("conversation").first()
-    if question is None:
+    replies = Message.objects.filter(reply_to__client_id=client_id).select_related("reply_to", "conversation")
+    reply = replies.order_by("created_at").last()
+    if reply is None or reply.reply_to is None:
         return None
-    if question.conversation.user_id != user.pk or question.text != text:
+    if reply.conversation.user_id != user.pk or reply.reply_to.text != text:
         raise AnswerRefused("conflict")
-    return question.replies.order_by("created_at").last()
+    return reply
 
 
 def _conversation(
@@ -263,10 +241,8 @@ def _conversation(
 ) -> tuple[Conversation, bool]:
     """The one to go on with, locked, or a new one; and whether it is new."""
     if conversation_id is None:
-        row = {"id": uuid4(), "user_id": user.pk, "title": _title(text), "model": model}
-        row |= {"created_at": now, "updated_at": now}
-        statements.insert(Conversation, [row])
-        return Conversation(**row), True
+        new = rows.add_conversation(user_id=user.pk, title=_title(text), model=model, created_at=now, updated_at=now)
+        return new, True
     conversation = Conversation.objects.select_for_update().filter(id=conversation_id, user=user).first()
     if conversation is None:
         raise AnswerRefused("not_found")
@@ -316,7 +292,7 @@ def _open_reply(
         served_model=served,
         alive_at=now,
     )
-    statements.insert(Message, [_row(message) for message in (*new, reply)])
+    rows.add_messages([*new, reply])
     call_id = metrics_services.open_call(
         call_start(
             reply.id,
@@ -342,10 +318,6 @@ def _open_reply(
         is_demo=user.is_demo,
         probe=admission.probe,
     )
-
-
-def _row(message: Message) -> dict[str, Any]:
-    return {name: getattr(message, name) for name in _WRITTEN}
 
 
 def _prompt(question: Message, *, with_earlier: bool) -> list[ChatMessage]:

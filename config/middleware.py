@@ -5,8 +5,7 @@ all that they do there. What has to be stored goes to the request's thread as be
 database by itself: Django's guard would make it an error. In a synchronous chain all is as Django has it.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -17,35 +16,33 @@ from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware import clickjacking, common, csrf, locale, security
+from django.utils.deprecation import MiddlewareMixin
 
 
-class _InLoop:
+class _InLoop(MiddlewareMixin):
     """Before Django's class among the bases."""
 
-    async_mode: bool
-    get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        super().__init__(get_response)  # type: ignore[call-arg]
-        if self.async_mode and hasattr(self, "process_view"):
-            self.process_view = _as_async(self.process_view)
+        super().__init__(get_response)
+        view = getattr(self, "process_view", None)
+        if self.async_mode and view is not None:
+            self.process_view = _as_async(view)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         before, after = getattr(self, "process_request", None), getattr(self, "process_response", None)
-        response: HttpResponseBase | None = before(request) if before is not None else None
-        response = response or await self.get_response(request)
-        if after is None:
-            return response
-        answered = await sync_to_async(after)(request, response) if self.stores(request) else after(request, response)
-        return answered  # type: ignore[no-any-return]
+        response: Any = before(request) if before is not None else None
+        response = response or await self.get_response(request)  # type: ignore[misc]
+        if after is not None:
+            store = self.stores(request)
+            response = await sync_to_async(after)(request, response) if store else after(request, response)
+        return response  # type: ignore[no-any-return]
 
     def stores(self, request: HttpRequest) -> bool:
         """Whether something is stored once the view is through."""
         return False
 
 
-def _as_async(view: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    @wraps(view)
+def _as_async(view: Callable[..., Any]) -> Callable[..., Any]:
     async def process_view(*given: Any) -> Any:
         return view(*given)
 
@@ -56,7 +53,7 @@ class SecurityMiddleware(_InLoop, security.SecurityMiddleware):
     """HTTPS and its headers."""
 
 
-class CSPMiddleware(_InLoop, csp.CSPMiddleware):  # type: ignore[misc]
+class CSPMiddleware(_InLoop, csp.CSPMiddleware):
     """The content security policy."""
 
 

@@ -32,6 +32,9 @@ FRAGMENTS = (
         " word",
         " and, then",
         " it's",
+        " **bold**",
+        " and **two words**, bold",
+        " **bold**s",
         "1",
         " 2",
         ".",
@@ -148,6 +151,25 @@ def test_a_finished_block_is_not_parsed_again():
         blocks.feed("a paragraph\n\n")
 
     assert len(blocks._tail) < 100
+
+
+def test_a_paragraph_is_finished_by_a_blank_line_and_what_follows():
+    blocks = BlockStream()
+    blocks.feed("one\n\ntwo")
+
+    assert blocks._tail == "two"
+
+
+def test_plain_words_and_bold_ones_are_not_parsed(monkeypatch):
+    blocks = BlockStream()
+    blocks.feed("- one")
+    monkeypatch.setattr("chat.markdown._MARKDOWN", None)
+
+    assert blocks.feed(" two **three four**, five ") == (
+        0,
+        ["<ul>\n<li>one two <strong>three four</strong>, five</li>\n</ul>\n"],
+    )
+    assert blocks.feed("six") == (0, ["<ul>\n<li>one two <strong>three four</strong>, five six</li>\n</ul>\n"])
 
 
 def test_the_usual_markdown_becomes_html():

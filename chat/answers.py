@@ -235,8 +235,9 @@ def _changes(before: Progress, progress: Progress, changes: tuple[int, list[str]
 
 
 def _done(reply_id: UUID) -> str:
-    final = Message.objects.filter(pk=reply_id).first()
-    if final is None:
+    try:
+        final = Message.objects.get(pk=reply_id)
+    except Message.DoesNotExist:
         return _event("done", {"state": Message.State.FAILED, "html": ""}, None)
     return _event("done", {"state": final.state, "html": _article(final)}, None)
 

@@ -29,7 +29,7 @@ def statements_of_send(user: User, conversation: Conversation | None) -> list[st
             user=user,
             text="Hello",
             model="chat-model",
-            conversation_id=conversation and conversation.id,
+            conversation_id=None if conversation is None else conversation.id,
             client_id=None,
             language="",
             now=timezone.now(),

@@ -22,12 +22,6 @@ from django.utils.deprecation import MiddlewareMixin
 class _InLoop(MiddlewareMixin):
     """Before Django's class among the bases."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        super().__init__(get_response)
-        view = getattr(self, "process_view", None)
-        if self.async_mode and view is not None:
-            self.process_view = _as_async(view)
-
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         before, after = getattr(self, "process_request", None), getattr(self, "process_response", None)
         response: Any = before(request) if before is not None else None
@@ -40,13 +34,6 @@ class _InLoop(MiddlewareMixin):
     def stores(self, request: HttpRequest) -> bool:
         """Whether something is stored once the view is through."""
         return False
-
-
-def _as_async(view: Callable[..., Any]) -> Callable[..., Any]:
-    async def process_view(*given: Any) -> Any:
-        return view(*given)
-
-    return process_view
 
 
 class SecurityMiddleware(_InLoop, security.SecurityMiddleware):
@@ -75,6 +62,18 @@ class CommonMiddleware(_InLoop, common.CommonMiddleware):
 
 class CsrfViewMiddleware(_InLoop, csrf.CsrfViewMiddleware):
     """The token of forms, which is kept in a cookie."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        super().__init__(get_response)
+        if self.async_mode:
+            self.process_view = self._process_view_async  # type: ignore[assignment]
+
+    async def _process_view_async(self, request: HttpRequest, *view: Any) -> Any:
+        check = super().process_view
+        # It reads the form, and a form with files may be of any length.
+        if request.content_type == "multipart/form-data":
+            return await sync_to_async(check)(request, *view)
+        return check(request, *view)
 
 
 class AuthenticationMiddleware(_InLoop, auth.AuthenticationMiddleware):

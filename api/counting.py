@@ -14,8 +14,12 @@ def count(key: str, by: int = 1, *, keep_s: int) -> int | None:
     ``None`` where Redis can't be asked: whoever counts to limit lets all pass then.
     """
     try:
-        cache.add(key, 0, keep_s)
-        return int(cache.incr(key, by))
+        # All but the first find a counter, and need not ask for a new one.
+        try:
+            return int(cache.incr(key, by))
+        except ValueError:
+            cache.add(key, 0, keep_s)
+            return int(cache.incr(key, by))
     except (RedisError, ValueError) as error:
         # ValueError: Redis, short of memory, has let the counter go.
         logger.warning("Requests are not limited: %s", type(error).__name__)

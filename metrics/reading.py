@@ -4,18 +4,20 @@ Never scans calls, but where a window ends in the past: who was there then is co
 services; is told the time.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+
+from django.db import connections, router
 
 from metrics.arms import BINS, ArmSums, BinsName, unpack
 from metrics.health import ArmHealth, Health, Point
 from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
-from metrics.slice_sums import added_up, documents
+from metrics.slice_sums import added_up, documents, extent, in_turn
 from metrics.slices import Cut, Grain, ceil, cover, floor
 from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
@@ -26,6 +28,10 @@ _WINDOWS = f"""
     UNION SELECT * FROM (
         SELECT * FROM {Window._meta.db_table} WHERE rollout = %s AND run = %s ORDER BY number DESC LIMIT 1
     ) newest ORDER BY number
+"""  # noqa: S608
+_ARMS = f"""
+    SELECT scope, stretch, arm, sums{{0}} FROM {ArmSum._meta.db_table}
+    WHERE rollout = %s AND run = %s AND scope <> '{ArmSum.Scope.DELETED.value}'
 """  # noqa: S608
 # Before anything was counted.
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,14 +67,14 @@ class UpTo:
 
     def __init__(self, *, rollout: str, until: datetime) -> None:
         self._rollout = rollout
-        self._state = RollupState.objects.filter(pk=1).first() or RollupState()
+        self._stand = extent(rollout)
         self._until = self._cut(until, up=True)
         self._read: dict[datetime, Health] = {}
 
     @property
     def changed_at(self) -> datetime | None:
         """When the roll-ups last changed: until they do again, all that is read from them stays the same."""
-        return self._state.changed_at
+        return self._stand.changed_at
 
     @property
     def knows_calls(self) -> bool:
@@ -103,7 +109,7 @@ class UpTo:
             rollout=self._rollout,
             since=since,
             until=self._until,
-            as_of=self._state.rolled_at,
+            as_of=self._stand.rolled_at,
             baseline=of(Arm.BASELINE),
             candidate=of(Arm.CANDIDATE),
             other={reason: other[reason] for reason in sorted(other) if other[reason]},
@@ -127,11 +133,11 @@ class UpTo:
         sums = Sums.from_json(found.get(Arm.CANDIDATE, {}))
         return ArmHealth(sums=sums, people=None).saved_usd
 
-    @cached_property
+    @property
     def _newest(self) -> datetime | None:
         """Where the newest slice begins."""
         # Where slices of five minutes are gone, windows are cut at hours.
-        return _newest(self._rollout, Grain.FIVE_MINUTES) or _newest(self._rollout, Grain.HOUR)
+        return self._stand.newest_five_minutes or self._stand.newest_hour
 
     @property
     def _is_newest(self) -> bool:
@@ -143,7 +149,7 @@ class UpTo:
         return cover(since, ceil(self._until, Grain.DAY) if self._is_newest else self._until)
 
     def _cut(self, moment: datetime, *, up: bool) -> datetime:
-        horizon = self._state.horizon
+        horizon = self._stand.horizon
         grain = Grain.HOUR if horizon is not None and moment < horizon else Grain.FIVE_MINUTES
         return ceil(moment, grain) if up else floor(moment, grain)
 
@@ -155,16 +161,12 @@ def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> l
     minutes.
     """
     found: dict[datetime, dict[str, ArmHealth]] = defaultdict(dict)
-    wanted = Slice.objects.filter(
-        rollout=rollout, grain=grain, start__gte=floor(since, grain), start__lt=until, reason=DECIDING_REASON
-    ).order_by("start")
-    newest = _newest(rollout, grain)
-    for start, arm, people, document in wanted.values_list("start", "arm", "people", "sums"):
-        sums = Sums.from_json(document)
-        found[start][arm] = ArmHealth(
-            sums=sums,
-            people=sums.last_seen if people is None and start == newest and grain != Grain.FIVE_MINUTES else people,
-        )
+    for part in in_turn(
+        rollout=rollout, reason=DECIDING_REASON, grain=grain, since=floor(since, grain), until=until
+    ):
+        sums = Sums.from_json(part.sums)
+        counts_so_far = part.people is None and part.is_newest and grain != Grain.FIVE_MINUTES
+        found[part.start][part.arm] = ArmHealth(sums=sums, people=sums.last_seen if counts_so_far else part.people)
     return [
         Point(
             start=start,
@@ -196,15 +198,12 @@ class Evidence:
 
 def evidence(*, rollout: str, run: int, bins: Collection[BinsName] = ()) -> Evidence:
     """The sums of one run, with the histograms in ``bins``, at a cost that knows its stretches and not its calls."""
-    wanted = [name for name in BINS if name in bins]
     windows = _windows(rollout, run)
     found: dict[tuple[str, int, str], ArmSums] = defaultdict(ArmSums)
-    stored = ArmSum.objects.filter(rollout=rollout, run=run).exclude(scope=ArmSum.Scope.DELETED)
-    for scope, stretch, arm, numbers, *packed in stored.values_list("scope", "stretch", "arm", "sums", *wanted):
-        histograms = {name: unpack(rows) for name, rows in zip(wanted, packed, strict=True)}
-        found[scope, stretch, arm] = ArmSums(numbers=numbers, bins=histograms)
+    for scope, stretch, arm, sums in _arms(rollout, run, [name for name in BINS if name in bins]):
+        found[scope, stretch, arm] = sums
 
-    def sums(scope: str, window: Window) -> StretchSums:
+    def of(scope: str, window: Window) -> StretchSums:
         return StretchSums(
             stretch=window.stretch,
             percent=window.percent,
@@ -216,8 +215,8 @@ def evidence(*, rollout: str, run: int, bins: Collection[BinsName] = ()) -> Evid
         return Evidence()
     by_stretch = {window.stretch: window for window in windows}
     return Evidence(
-        stretches=tuple(sums(ArmSum.Scope.STRETCH, by_stretch[stretch]) for stretch in sorted(by_stretch)),
-        window=sums(ArmSum.Scope.WINDOW, windows[-1]),
+        stretches=tuple(of(ArmSum.Scope.STRETCH, by_stretch[stretch]) for stretch in sorted(by_stretch)),
+        window=of(ArmSum.Scope.WINDOW, windows[-1]),
         window_number=windows[-1].number,
     )
 
@@ -233,7 +232,10 @@ def _windows(rollout: str, run: int) -> list[Window]:
     return list(Window.objects.raw(_WINDOWS, [rollout, run, rollout, run]))
 
 
-def _newest(rollout: str, grain: Grain) -> datetime | None:
-    """Where the newest slice begins."""
-    newest = Slice.objects.filter(rollout=rollout, grain=grain).order_by("-start")
-    return newest.values_list("start", flat=True).first()
+def _arms(rollout: str, run: int, bins: Sequence[BinsName]) -> Iterator[tuple[str, int, str, ArmSums]]:
+    """Scope, stretch, arm and sums, with these histograms."""
+    with connections[router.db_for_read(ArmSum)].cursor() as cursor:
+        cursor.execute(_ARMS.format("".join(f", {name}" for name in bins)), [rollout, run])
+        for scope, stretch, arm, numbers, *packed in cursor.fetchall():
+            histograms = {name: unpack(rows) for name, rows in zip(bins, packed, strict=True)}
+            yield scope, stretch, arm, ArmSums(numbers=json.loads(numbers), bins=histograms)

@@ -161,9 +161,7 @@ def series(*, rollout: str, since: datetime, until: datetime, grain: Grain) -> l
     minutes.
     """
     found: dict[datetime, dict[str, ArmHealth]] = defaultdict(dict)
-    for part in in_turn(
-        rollout=rollout, reason=DECIDING_REASON, grain=grain, since=floor(since, grain), until=until
-    ):
+    for part in in_turn(rollout=rollout, reason=DECIDING_REASON, grain=grain, since=floor(since, grain), until=until):
         sums = Sums.from_json(part.sums)
         counts_so_far = part.people is None and part.is_newest and grain != Grain.FIVE_MINUTES
         found[part.start][part.arm] = ArmHealth(sums=sums, people=sums.last_seen if counts_so_far else part.people)

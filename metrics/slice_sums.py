@@ -36,7 +36,7 @@ _IN_TURN = f"""
 
 
 class Extent(NamedTuple):
-    """How far the roll-ups are (see ``RollupState``), and where a rollout's newest slices begin; ``None``: nowhere yet."""
+    """How far the roll-ups are (see ``RollupState``), and where a rollout's newest slices begin; ``None``: nowhere."""
 
     rolled_at: datetime | None
     changed_at: datetime | None

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +17,6 @@ from django.utils import timezone
 from chat import generation, services
 from chat.admission import breakers
 from chat.models import Conversation, Message, User
-from chat.sessions import SessionStore
 from config import asgi
 from simulator.upstream import Upstream
 from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory

@@ -79,7 +79,8 @@ def test_a_word_is_put_into_a_page():
     stream = BlockStream()
     stream.feed("Once upon")
 
-    assert instructions(lambda: stream.feed(" a time")) <= 125
+    # A look for bold words among them is a tenth of it, and spares parsing those.
+    assert instructions(lambda: stream.feed(" a time")) <= 140
 
 
 def test_an_answer_is_kept_for_other_processes(redis_server: "Redis"):

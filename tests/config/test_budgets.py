@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chat.livelog import LiveLog
+from chat import eventlog, livelog
 from chat.markdown import BlockStream
 from chat.providers import gemini, openai
 from chat.providers.answer import Answer
@@ -85,10 +85,12 @@ def test_a_word_is_put_into_a_page():
 
 def test_an_answer_is_kept_for_other_processes(redis_server: "Redis"):
     async def answer() -> None:
-        log = LiveLog(uuid4())
+        log = livelog.LiveLog(uuid4())
         for number in range(PIECES):
             log.say("text", f"word{number} ")
         await log.close()
+        await livelog.close_writer()
+        await eventlog.close_clients()
 
     def received() -> int:
         stats = redis_server.info("stats")

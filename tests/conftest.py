@@ -132,6 +132,12 @@ def django_db_modify_db_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    # PostgreSQL's goes with its server; to be dropped it would have to wait for whoever is still connected.
+    return DATABASE == "postgres"
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """pytest-django's, and the default rollout comes back after a transactional test's flush took it.
 
@@ -225,8 +231,7 @@ def playwright(playwright: "Playwright") -> "Iterator[Playwright]":
     # ours runs in that loop, so the test may use the ORM all the same.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     yield playwright
-    # While a loop runs the ORM has connections of its own for it. Once it has stopped nobody finds them any more, and
-    # PostgreSQL drops no database that somebody is connected to.
+    # While a loop runs the ORM has connections of its own for it. Once it has stopped nobody finds them any more.
     django.db.connections.close_all()
 
 

@@ -5,13 +5,20 @@ only: no Django, no clock, no rollout, no storage.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-# A total over a count, in one cluster of people: (Y, N).
+# A value and its derivative.
 Pair = tuple[float, float]
-# One arm's clusters; those without data may be left out.
-Clusters = Mapping[int, Pair]
+
+
+class Clusters(NamedTuple):
+    """One arm's clusters of people side by side: of each its total Y, and the count N that it is over; 0 without data."""
+
+    totals: Sequence[float]
+    counts: Sequence[float]
+
 
 LN2 = math.log(2.0)
 HALF_LN_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -189,13 +196,13 @@ def design_effect(arms: Iterable[Clusters]) -> float:
         if not n:
             continue
         rate = _total(arm) / n
-        clustered += sum((y - rate * of) ** 2 for y, of in arm.values())
+        clustered += sum([(y - rate * of) ** 2 for y, of in zip(*arm, strict=True)])
         independent += n * rate * (1 - rate)
     return max(1.0, (clustered + 5.0) / (independent + 5.0))
 
 
 def _add_residuals(into: dict[int, float], clusters: Clusters, ratio: float, factor: float) -> None:
-    for g, (y, n) in clusters.items():
+    for g, (y, n) in enumerate(zip(*clusters, strict=True)):
         if n:
             into[g] = into.get(g, 0.0) + factor * (y - ratio * n)
 
@@ -206,8 +213,8 @@ def _spread(residuals: Iterable[float]) -> float:
 
 
 def _count(clusters: Clusters) -> float:
-    return sum([n for _y, n in clusters.values()])
+    return sum(clusters.counts)
 
 
 def _total(clusters: Clusters) -> float:
-    return sum([y for y, _n in clusters.values()])
+    return sum(clusters.totals)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from metrics.stats import ArmPair, Clusters, design_effect, identity, logarithm, pooled_difference, weights
-from rollout.evidence import Arm, Measure, Row, StageSums
+from rollout.evidence import Arm, Measure, StageSums
 
 MeasureName = Literal["ttft", "latency"]
 
@@ -18,8 +18,8 @@ TAIL = 0.05
 MIN_RATINGS = 30
 
 
-# Of each cluster a total and what it is a total of.
-Pick = Callable[[Arm], tuple[Row, Row]]
+# What is judged of an arm.
+Pick = Callable[[Arm], Clusters]
 
 
 class PerArm(NamedTuple):
@@ -49,7 +49,7 @@ def errors(stages: Sequence[StageSums], margin: float) -> Finding | None:
 
     Farrington & Manning 1990: under the margin's boundary, errors come at q in the baseline and q + m in the candidate.
     """
-    pairs = _pairs(stages, lambda arm: (arm.errors, arm.n))
+    pairs = _pairs(stages, lambda arm: Clusters(arm.errors, arm.n))
     shares = weights(pairs)
     if not sum(shares):
         return None
@@ -91,8 +91,9 @@ def p95_latency(stages: Sequence[StageSums], margin: float, measure: MeasureName
         limit = _quantile(baseline, 1 - TAIL)
         beyond = 0.0 if limit is None else limit + math.log1p(margin) / BIN_WIDTH
         limit = limit or 0.0
-        pairs.append(ArmPair(baseline=_beyond(baseline, limit), candidate=_beyond(candidate, beyond)))
-        plain.append(ArmPair(baseline=_beyond(baseline, limit), candidate=_beyond(candidate, limit)))
+        slow = _beyond(baseline, limit)
+        pairs.append(ArmPair(baseline=slow, candidate=_beyond(candidate, beyond)))
+        plain.append(ArmPair(baseline=slow, candidate=_beyond(candidate, limit)))
     found, at_zero = _exceedance(pairs), _exceedance(plain)
     if found is None or at_zero is None:
         return None
@@ -101,12 +102,12 @@ def p95_latency(stages: Sequence[StageSums], margin: float, measure: MeasureName
 
 def cost(stages: Sequence[StageSums], margin: float) -> Finding | None:
     """ln(R_c/R_b) − ln(1 − m) on cost per request: positive where less than m is saved."""
-    return _ratio(stages, lambda arm: (arm.sum_cost, arm.cost_n), math.log1p(-margin), scale=logarithm)
+    return _ratio(stages, lambda arm: Clusters(arm.sum_cost, arm.cost_n), math.log1p(-margin), scale=logarithm)
 
 
 def satisfaction(stages: Sequence[StageSums], margin: float) -> Finding | None:
     """R_b − R_c − m on ratings, from 30 ratings an arm."""
-    pairs = _pairs(stages, lambda arm: (arm.rating_sum, arm.rating_n))
+    pairs = _pairs(stages, lambda arm: Clusters(arm.rating_sum, arm.rating_n))
     if min(ratings(stages)) < MIN_RATINGS:
         return None
     found = pooled_difference(pairs)
@@ -136,18 +137,16 @@ def against_target(
     stages: Sequence[StageSums], target_ms: float, margin: float, measure: MeasureName
 ) -> Finding | None:
     """ln of the candidate's geometric mean − ln(target·(1 + m)): for a rollout that never had a baseline beside it."""
-    clusters: dict[int, tuple[float, float]] = {}
-    for stage in stages:
-        for g, (y, n) in enumerate(zip(*_log(stage.candidate, measure), strict=True)):
-            before = clusters.get(g, (0.0, 0.0))
-            clusters[g] = (before[0] + y, before[1] + n)
-    total, n = _sum(clusters)
-    clusters = {g: pair for g, pair in clusters.items() if pair[1]}
-    if len(clusters) < 2:
-        return None
-    mean = total / n
+    measured = [_log(stage.candidate, measure) for stage in stages]
+    totals = [sum(of) for of in zip(*(each.totals for each in measured), strict=True)]
+    counts = [sum(of) for of in zip(*(each.counts for each in measured), strict=True)]
+    clusters = [(y, of) for y, of in zip(totals, counts, strict=True) if of]
     k = len(clusters)
-    variance = k / (k - 1) * sum((y - mean * of) ** 2 for y, of in clusters.values()) / n**2
+    if k < 2:
+        return None
+    n = sum(counts)
+    mean = sum(totals) / n
+    variance = k / (k - 1) * sum((y - mean * of) ** 2 for y, of in clusters) / n**2
     if variance <= 0:
         return None
     theta = mean - math.log(target_ms)
@@ -189,22 +188,17 @@ def _exceedance(pairs: Sequence[ArmPair]) -> tuple[float, float, float] | None:
 
 def _pairs(stages: Sequence[StageSums], pick: Pick) -> list[ArmPair]:
     return [
-        ArmPair(baseline=_clusters(*pick(stage.baseline)), candidate=_clusters(*pick(stage.candidate)))
-        for stage in stages
+        ArmPair(baseline=pick(stage.baseline), candidate=pick(stage.candidate)) for stage in stages
     ]
-
-
-def _clusters(totals: Row, counts: Row) -> Clusters:
-    return dict(enumerate(zip(totals, counts, strict=True)))
 
 
 def _measure(arm: Arm, measure: MeasureName) -> Measure:
     return arm.ttft if measure == "ttft" else arm.latency
 
 
-def _log(arm: Arm, measure: MeasureName) -> tuple[Row, Row]:
+def _log(arm: Arm, measure: MeasureName) -> Clusters:
     found = _measure(arm, measure)
-    return found.sum_log, found.n
+    return Clusters(found.sum_log, found.n)
 
 
 def _quantile(measure: Measure, share: float) -> float | None:
@@ -224,7 +218,7 @@ def _beyond(measure: Measure, limit: float) -> Clusters:
     nothing = [0] * len(measure.n)
     above = map(sum, zip(nothing, *(counts for number, counts in measure.bins.items() if number > whole), strict=True))
     at = measure.bins.get(whole, nothing)
-    return _clusters([of + part * here for of, here in zip(above, at, strict=True)], measure.n)
+    return Clusters([of + part * here for of, here in zip(above, at, strict=True)], measure.n)
 
 
 def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:
@@ -232,4 +226,4 @@ def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:
 
 
 def _sum(clusters: Clusters) -> tuple[float, float]:
-    return sum([y for y, _n in clusters.values()]), sum([n for _y, n in clusters.values()])
+    return sum(clusters.totals), sum(clusters.counts)

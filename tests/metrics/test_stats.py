@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from metrics.stats import (
     ArmPair,
+    Clusters,
     design_effect,
     e_value_margin,
     log_e_value,
@@ -62,22 +63,24 @@ def test_a_wrong_split_shows_and_a_right_one_does_not():
 
 
 def test_a_drift_that_both_arms_share_is_no_difference():
-    slow = dict.fromkeys(range(40), (300.0, 3))
-    quick = dict.fromkeys(range(40), (100.0, 1))
+    slow = Clusters([300.0] * 40, [3] * 40)
+    quick = Clusters([100.0] * 40, [1] * 40)
     stages = [
-        ArmPair(baseline=slow, candidate={g: (100.0 + g % 2, 1) for g in range(40)}),
-        ArmPair(baseline=dict.fromkeys(range(40), (10.0, 1)), candidate={g: (30.0 + g % 2, 3) for g in range(40)}),
+        ArmPair(baseline=slow, candidate=Clusters([100.0 + g % 2 for g in range(40)], [1] * 40)),
+        ArmPair(
+            baseline=Clusters([10.0] * 40, [1] * 40), candidate=Clusters([30.0 + g % 2 for g in range(40)], [3] * 40)
+        ),
     ]
 
     found = pooled_difference(stages)
     assert found is not None
     assert abs(found.estimate) < 1
-    assert pooled_difference([ArmPair(baseline=quick, candidate={})]) is None
+    assert pooled_difference([ArmPair(baseline=quick, candidate=Clusters([0.0] * 40, [0] * 40))]) is None
 
 
 def test_the_difference_of_ratios_of_one_stage_is_what_the_formula_says():
-    baseline = {0: (2.0, 2), 1: (6.0, 2), 2: (4.0, 2)}
-    candidate = {0: (9.0, 3), 1: (3.0, 3)}
+    baseline = Clusters([2.0, 6.0, 4.0], [2, 2, 2])
+    candidate = Clusters([9.0, 3.0, 0.0], [3, 3, 0])
 
     found = pooled_difference([ArmPair(baseline=baseline, candidate=candidate)])
 
@@ -88,13 +91,13 @@ def test_the_difference_of_ratios_of_one_stage_is_what_the_formula_says():
 
 
 def test_a_ratio_of_nothing_has_no_logarithm():
-    arm = {0: (0.0, 2), 1: (0.0, 2)}
+    arm = Clusters([0.0, 0.0], [2, 2])
     assert pooled_difference([ArmPair(baseline=arm, candidate=arm)], logarithm) is None
 
 
 def test_people_who_fail_together_count_as_fewer():
-    alone = dict.fromkeys(range(50), (1.0, 10))
-    together = {g: (10.0 if g < 5 else 0.0, 10) for g in range(50)}
+    alone = Clusters([1.0] * 50, [10] * 50)
+    together = Clusters([10.0] * 5 + [0.0] * 45, [10] * 50)
 
     assert design_effect([alone]) == 1
     assert design_effect([together]) > 5

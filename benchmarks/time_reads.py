@@ -3,8 +3,9 @@
 ``--small`` and ``--large`` are DATABASE_URLs of databases that ``load_calls`` and ``rebuild_rollups`` have filled. One
 process for each measures in turns, so that both meet the same machine; the table has each one's median and p99, and the
 ratio of the two. Status is asked for as a program does it, with a token, and the dashboard as a browser does, both
-through all that stands before them; what is timed ends with the first byte, which comes with the last. ``--busy-day``
-also times the daily report of a day, in the large one.
+through all that stands before them; what is timed ends with the first byte, which comes with the last. A process has
+settled down before, as the web process does: else one answer in forty would wait for a look through all that is loaded.
+It counts requests in a Redis of its own. ``--busy-day`` also times the daily report of a day, in the large one.
 """
 
 import argparse
@@ -13,13 +14,16 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from tests.services.redis import throwaway_redis
 
 ROUNDS = 3
 REPEATS = 40
@@ -79,8 +83,9 @@ def _percentile(taken: list[float], percent: int) -> float:
 def _in_a_process(database: str, busy_day: date | None) -> dict[str, list[float]]:
     command = [sys.executable, "-m", "benchmarks.time_reads", "--measure"]
     command += ["--busy-day", busy_day.isoformat()] if busy_day else []
-    environment = {**os.environ, "DATABASE_URL": database}
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    with tempfile.TemporaryDirectory() as home, throwaway_redis(Path(home) / "redis.sock"):
+        environment = {**os.environ, "DATABASE_URL": database, "REDIS_URL": f"unix://{home}/redis.sock"}
+        output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     measured: dict[str, list[float]] = json.loads(output)
     return measured
 
@@ -97,6 +102,7 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
 
     from chat.models import User
     from chat.tokens import create_token
+    from config.web import settle_down
     from metrics.models import ModelCall
     from rollout import reports
     from rollout.changes import get_rollout
@@ -113,6 +119,7 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
     page = f"/admin/rollout/rollout/{rollout.pk}/dashboard/"
     # Files are hashed where a site is installed; here nothing was collected.
     plain = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    settle_down()
     found = {
         "calls": [float(ModelCall.objects.count())],
         "decision": _times(lambda: decide_on(rollout, now=timezone.now())),

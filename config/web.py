@@ -28,15 +28,20 @@ class Server(uvicorn.Server):
     """Ends running answers while it waits for the streams that show them."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """What is loaded by then stays, and need not be looked through with each look for what can go."""
+        """And settle down."""
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(NEW_OBJECTS)
+        settle_down()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain beside uvicorn's own shutdown."""
         await asyncio.gather(drain(), super().shutdown(sockets))
+
+
+def settle_down() -> None:
+    """What is loaded by now stays, and need not be looked through with each look for what can go."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
 
 
 def server(*, host: str, port: int) -> Server:

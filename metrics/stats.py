@@ -14,7 +14,7 @@ Pair = tuple[float, float]
 
 
 class Clusters(NamedTuple):
-    """One arm's clusters of people side by side: of each its total Y, and the count N that it is over; 0 without data."""
+    """One arm's clusters of people side by side: a total Y of each, and the count N that it is over, or 0."""
 
     totals: Sequence[float]
     counts: Sequence[float]

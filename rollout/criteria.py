@@ -187,9 +187,7 @@ def _exceedance(pairs: Sequence[ArmPair]) -> tuple[float, float, float] | None:
 
 
 def _pairs(stages: Sequence[StageSums], pick: Pick) -> list[ArmPair]:
-    return [
-        ArmPair(baseline=pick(stage.baseline), candidate=pick(stage.candidate)) for stage in stages
-    ]
+    return [ArmPair(baseline=pick(stage.baseline), candidate=pick(stage.candidate)) for stage in stages]
 
 
 def _measure(arm: Arm, measure: MeasureName) -> Measure:

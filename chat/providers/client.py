@@ -3,6 +3,7 @@
 Imported by an adapter when it is made: the libraries take a moment.
 """
 
+import ssl
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -17,6 +18,12 @@ ENCODINGS = ("Accept-Encoding", "gzip, deflate")
 _url = lru_cache(maxsize=256)(httpx2.URL)
 
 
+@lru_cache(maxsize=1)
+def trusted() -> ssl.SSLContext:
+    """Whom this machine trusts. To read that takes longer than all the rest of a client, so all share it."""
+    return httpx2.create_ssl_context()
+
+
 class PlainClient(Httpx2AiohttpClient):
     """Sends a request as an SDK has made it, whose URL is whole and whose headers are all there.
 
@@ -26,6 +33,7 @@ class PlainClient(Httpx2AiohttpClient):
 
     def __init__(self) -> None:
         super().__init__(
+            verify=trusted(),
             follow_redirects=False,
             # Whoever asks has a place already (``capacity``). 0 is no limit to aiohttp; None were its own 100.
             limits=httpx2.Limits(max_connections=0, max_keepalive_connections=100),

@@ -43,7 +43,7 @@ class GeminiProvider:
         from google import genai
         from google.genai import types
 
-        from chat.providers.client import HandoverClient
+        from chat.providers.client import HandoverClient, trusted
 
         self._api_key = api_key
         # A client of our own, because the SDK follows redirects with the key, passes no connect
@@ -58,6 +58,9 @@ class GeminiProvider:
                 api_version=api_version,
                 retry_options=types.HttpRetryOptions(attempts=1),
                 httpx_async_client=self._http,
+                # For its other clients, which are made and never used.
+                client_args={"verify": trusted()},
+                async_client_args={"ssl": trusted()},
             ),
         )
 

@@ -175,7 +175,7 @@ class _Writer:
                 if self.logs[answer].done and answer not in self._unwritten:
                     self._lost.discard(answer)
                     self.logs.pop(answer).keep()
-            if batch:
+            if batch and self.logs:
                 await asyncio.sleep(WRITE_EVERY_S)
 
     async def _write(self, batch: dict[UUID, list[Entry]]) -> None:

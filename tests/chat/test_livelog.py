@@ -139,6 +139,20 @@ def test_a_log_that_lost_an_entry_gets_no_more_and_others_go_on(redis_server: Re
     assert sum(len(entries) for _id, entries in items) == 2
 
 
+def test_the_writer_ends_with_the_last_log(redis_server: Redis, monkeypatch: pytest.MonkeyPatch):
+    # For as long as there is another log it would wait this long.
+    monkeypatch.setattr(livelog, "WRITE_EVERY_S", 3600)
+
+    async def write() -> None:
+        log = LiveLog(uuid4())
+        (writer,) = (task for task in asyncio.all_tasks() if task.get_name() == "event logs")
+        await log.close()
+        await asyncio.wait_for(writer, 30)
+        await generation.shut_down(grace_s=0)
+
+    asyncio.run(write())
+
+
 def test_a_log_lives_for_its_time_after_its_first_and_its_last_entry(redis_server: Redis, settings: Any):
     answer = uuid4()
 

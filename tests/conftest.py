@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -138,48 +138,15 @@ def django_db_keepdb() -> bool:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """pytest-django's, and the default rollout comes back after a transactional test's flush took it.
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """pytest-django's, but after a test that commits our own way to empty the database, which is quicker."""
+    from django.test import TransactionTestCase
 
-    Not before: that the migrations make it is for tests to see.
-    """
-    from django.db import connection
-    from django.db.models.signals import post_migrate
+    from tests.services.rows import empty_database
 
-    from rollout.services import ensure_default_rollout
-
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        # waffle's migrations make its own flag's tables also where WAFFLE_FLAG_MODEL is another. No model knows
-        # them, so a flush leaves them out, and PostgreSQL then refuses to empty the tables that they refer to.
-        for table in ("waffle_flag_users", "waffle_flag_groups", "waffle_flag"):
-            cursor.execute(f"DROP TABLE {table}")
-
-    def restore(**_: Any) -> None:
-        ensure_default_rollout()
-
-    # Each thread has a connection of its own, all of one class.
-    operations = type(connection.ops)
-    real_flush = operations.sql_flush
-
-    def flush(
-        self: Any, style: Any, tables: Sequence[str], *, reset_sequences: bool = False, **options: Any
-    ) -> list[str]:
-        if connection.vendor == "postgresql" and not reset_sequences:
-            # New files for 45 tables take four times as long as to delete the few rows that a test leaves. Triggers
-            # and foreign keys are not asked.
-            emptied = [f"DELETE FROM {self.quote_name(table)}" for table in tables]
-            return ["; ".join(["SET LOCAL session_replication_role = replica", *emptied])]
-        # SQLite empties tables row by row, and the history lets none go; its guard is back after the flush.
-        guards = [f"DROP TRIGGER IF EXISTS rollout_history_is_append_only_{event}" for event in ("update", "delete")]
-        emptied = real_flush(self, style, tables, reset_sequences=reset_sequences, **options)
-        return [*(guards if connection.vendor == "sqlite" else []), *emptied]
-
-    operations.sql_flush = flush  # type: ignore[method-assign]
-
-    sender = django.apps.apps.get_app_config("rollout")
-    post_migrate.connect(restore, sender=sender)
-    yield
-    post_migrate.disconnect(restore, sender=sender)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: empty_database())
+        yield
 
 
 # --- The simulated upstream and the app, over HTTP ------------------------------------------

@@ -17,7 +17,7 @@ from tests.services.postgres import database_url, throwaway_postgres
 
 @pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.django_db(transaction=True)
-def test_the_default_rollout_is_there_again_after_a_flush(turn):
+def test_the_default_rollout_is_there_again_after_a_test_that_commits(turn):
     assert Rollout.objects.get().name == settings.DEFAULT_ROLLOUT
 
     Rollout.objects.all().delete()

@@ -17,7 +17,6 @@ import httpx2
 import pytest
 from aiosmtpd.controller import Controller
 from django.conf import settings
-from django.core.management import call_command
 from django.db.models import Count, Sum
 from django.test import Client
 from django.utils import timezone
@@ -38,6 +37,7 @@ from tests.conftest import DATABASE
 from tests.metrics.factories import many_calls
 from tests.rollout.steps import NAME
 from tests.services.live import Changeable, reserve_port
+from tests.services.rows import empty_database
 from tests.services.stack import running_stack
 
 STAFF = Actor(name="test", source="cli")
@@ -247,7 +247,7 @@ def test_many_processes_show_the_same_totals_as_one_of_each(
 ) -> None:
     now = timezone.now()
     one = run_stack(tmp_path / "one", mailbox, now, web=1, worker=1, beat=1)
-    call_command("flush", interactive=False, verbosity=0)
+    empty_database()
     redis_server.flushall()
     many = run_stack(tmp_path / "many", mailbox, now, web=3, worker=2, beat=2)
 

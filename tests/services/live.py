@@ -1,5 +1,6 @@
 """ASGI apps behind a real HTTP server, in a thread of the test process."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -11,9 +12,18 @@ import uvicorn
 
 HOST = "127.0.0.1"
 _START_DEADLINE_S = 30
+_TICK_S = 0.01
 # For requests that still run when a test ends. One that is cut off keeps its thread's database connection, and its
 # body's file, until the garbage is collected.
 _GRACE_S = 10
+
+
+class _Server(uvicorn.Server):
+    """Sees soon that it is to end: uvicorn's own looks ten times a second, and there is a server for each test."""
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            await asyncio.sleep(_TICK_S)
 
 
 class Changeable:
@@ -55,7 +65,7 @@ def serving(app: Any, listener: socket.socket) -> Iterator[str]:
         timeout_graceful_shutdown=_GRACE_S,
     )
     url = url_of(listener)
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"uvicorn {url}")
     thread.start()
     try:

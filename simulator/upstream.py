@@ -18,7 +18,7 @@ Knows HTTP and time. Knows no project code and no Django: the house reaches it o
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from simulator import gemini_wire, openai_wire, structured, words
@@ -43,13 +43,16 @@ WIRES: dict[str, Wire] = {"openai": openai_wire, "gemini": gemini_wire}
 
 
 class Upstream:
-    """Both vendors. ``seed`` makes the dice repeatable: the same requests in the same order get the same answers."""
+    """Both vendors. ``seed`` makes the dice repeatable: the same requests in the same order get the same answers.
+
+    ``slow_answer_s`` can change at any time: what is left of slow answers goes on at the new pace.
+    """
 
     def __init__(
         self, behaviours: Behaviours | None = None, *, seed: int | None = None, slow_answer_s: float = SLOW_ANSWER_S
     ) -> None:
         self._behaviours = behaviours or Behaviours()
-        self._slow_answer_s = slow_answer_s
+        self.slow_answer_s = slow_answer_s
         self._counts = {provider: {"requests": 0, "errors": 0, "disconnects": 0} for provider in PROVIDERS}
         self._rng = random.Random(seed)
 
@@ -120,12 +123,12 @@ class Upstream:
             await send_json(send, problem.status, wire.error(problem.status, str(problem)))
             return
         answer = self._made_up(question, behaviour)
-        tokens_per_s = self._speed(question, answer, behaviour)
-        await asyncio.sleep(ttft_s + answer.reasoning_tokens / tokens_per_s)
+        speed = self._speed(question, answer, behaviour)
+        await asyncio.sleep(ttft_s + answer.reasoning_tokens / speed())
         if question.stream:
-            await stream_events(send, _paced(wire.events(question, answer), tokens_per_s))
+            await stream_events(send, _paced(wire.events(question, answer), speed))
         else:
-            await asyncio.sleep(answer.text_tokens / tokens_per_s)
+            await asyncio.sleep(answer.text_tokens / speed())
             await send_json(send, 200, wire.whole(question, answer))
 
     def _made_up(self, question: Question, behaviour: Behaviour) -> Answer:
@@ -139,11 +142,12 @@ class Upstream:
             text = words.compose(question.text, words=length, rng=self._rng, with_code=with_code)
         return answer_to(question, text=text, answer_id=answer_id, created=created)
 
-    def _speed(self, question: Question, answer: Answer, behaviour: Behaviour) -> float:
-        """Tokens a second."""
+    def _speed(self, question: Question, answer: Answer, behaviour: Behaviour) -> Callable[[], float]:
+        """Tokens a second, as of each moment."""
         if "slowly" in question.text.lower():
-            return answer.text_tokens / self._slow_answer_s
-        return behaviour.tokens_per_s * self._rng.lognormvariate(0, behaviour.jitter)
+            return lambda: answer.text_tokens / self.slow_answer_s
+        same = behaviour.tokens_per_s * self._rng.lognormvariate(0, behaviour.jitter)
+        return lambda: same
 
 
 async def _list_models(request: Request, send: Send) -> None:
@@ -155,9 +159,9 @@ async def _list_models(request: Request, send: Send) -> None:
         await send_json(send, 200, openai_wire.models())
 
 
-def _paced(events: Iterator[tuple[str, bytes]], tokens_per_s: float) -> Iterator[tuple[float, bytes]]:
+def _paced(events: Iterator[tuple[str, bytes]], speed: Callable[[], float]) -> Iterator[tuple[float, bytes]]:
     """Each event with the seconds to wait before it: as long as the piece before it took to be written."""
     wait_s = 0.0
     for piece, content in events:
         yield wait_s, content
-        wait_s = len(piece) / 4 / tokens_per_s
+        wait_s = len(piece) / 4 / speed()

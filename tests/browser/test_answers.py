@@ -7,7 +7,8 @@ from playwright.sync_api import Page, Route, expect
 
 from chat.models import Message, User
 from metrics.models import ModelCall
-from tests.browser.steps import SLOW_MS, ask, begun, ended, letters, questions, reply, upstream_behaves, write
+from simulator.upstream import Upstream
+from tests.browser.steps import SLOW_MS, ask, begun, ended, hurry, letters, questions, reply, upstream_behaves, write
 
 pytestmark = pytest.mark.browser
 
@@ -83,7 +84,7 @@ def test_a_reload_in_mid_answer_goes_on_and_text_never_shrinks(page: Page, live_
     assert lengths[-1] > before
 
 
-def test_a_second_tab_sees_the_same_answer(page: Page, live_app: str):
+def test_a_second_tab_sees_the_same_answer(page: Page, live_app: str, upstream: Upstream):
     page.goto(live_app)
     write(page, "Go slowly")
     begun(page)
@@ -91,11 +92,12 @@ def test_a_second_tab_sees_the_same_answer(page: Page, live_app: str):
     second = page.context.new_page()
     second.goto(page.url)
     begun(second)
+    hurry(upstream)
 
     assert ended(second).locator(".blocks").inner_html() == ended(page).locator(".blocks").inner_html()
 
 
-def test_whoever_leaves_and_returns_finds_the_whole_answer(page: Page, live_app: str):
+def test_whoever_leaves_and_returns_finds_the_whole_answer(page: Page, live_app: str, upstream: Upstream):
     page.goto(live_app)
     write(page, "Go slowly")
     begun(page)
@@ -103,6 +105,7 @@ def test_whoever_leaves_and_returns_finds_the_whole_answer(page: Page, live_app:
     page.get_by_role("link", name="New chat").click()
     expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
     page.go_back()
+    hurry(upstream)
 
     ended(page)
     assert letters(reply(page)) > 50
@@ -136,7 +139,7 @@ def test_stop_keeps_the_text_also_after_a_reload(page: Page, live_app: str):
     expect(reply(page)).to_contain_text("You stopped this reply.")
 
 
-def test_stop_is_there_only_while_a_reply_is_being_written(page: Page, live_app: str):
+def test_stop_is_there_only_while_a_reply_is_being_written(page: Page, live_app: str, upstream: Upstream):
     page.goto(live_app)
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
 
@@ -146,6 +149,7 @@ def test_stop_is_there_only_while_a_reply_is_being_written(page: Page, live_app:
 
     expect(page.get_by_role("button", name="Stop")).to_be_enabled()
     expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    hurry(upstream)
     ended(page)
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
     expect(page.get_by_role("button", name="Send")).to_be_enabled()

@@ -17,8 +17,15 @@ from tests.rollout.steps import NAME, much_traffic
 pytestmark = pytest.mark.browser
 
 # The page asks every five seconds.
+POLL_MS = 5_000
 POLLED_MS = 15_000
 HAS_INK = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(part => part)"
+
+
+@pytest.fixture
+def _our_clock(page: Page) -> None:
+    """A test can put the page's clock forward; it must be there before the page is."""
+    page.clock.install()
 
 
 @pytest.fixture
@@ -46,6 +53,7 @@ def test_charts_are_drawn_and_each_has_its_table(dashboard: Page):
     expect(dashboard.locator("#table-requests")).to_contain_text(re.compile(r"Candidate, expected.*\d", re.S))
 
 
+@pytest.mark.usefixtures("_our_clock")
 def test_new_figures_come_by_themselves_and_nothing_is_torn_down(dashboard: Page):
     dashboard.locator("#table-requests summary").click()
     dashboard.evaluate("document.querySelector('canvas[data-chart=requests]').mine = true")
@@ -57,6 +65,7 @@ def test_new_figures_come_by_themselves_and_nothing_is_torn_down(dashboard: Page
 
     ModelCallFactory(candidate=True, started_at=timezone.now())
     roll_up(now=timezone.now())
+    dashboard.clock.fast_forward(POLL_MS)
 
     expect(counted.first).to_have_text(str(requests + 1), timeout=POLLED_MS)
     assert dashboard.locator("#dashboard-seen").get_attribute("data-etag") != before
@@ -66,15 +75,18 @@ def test_new_figures_come_by_themselves_and_nothing_is_torn_down(dashboard: Page
     assert dashboard.locator("canvas[data-chart=requests]").evaluate(HAS_INK)
 
 
+@pytest.mark.usefixtures("_our_clock")
 def test_a_server_that_does_not_answer_is_told_until_it_does(dashboard: Page, console_errors: list[str]):
     notice = dashboard.get_by_text("the server does not answer")
     expect(notice).to_be_hidden()
 
     dashboard.route("**/dashboard/live/**", lambda route: route.abort())
+    dashboard.clock.fast_forward(POLL_MS)
     expect(notice).to_be_visible(timeout=POLLED_MS)
     expect(dashboard.get_by_role("region", name="Traffic")).to_be_visible()
 
     dashboard.unroute("**/dashboard/live/**")
+    dashboard.clock.fast_forward(POLL_MS)
     expect(notice).to_be_hidden(timeout=POLLED_MS)
     console_errors.clear()
 

@@ -66,11 +66,11 @@ async def _next_or(incoming: Iterator[Any], otherwise: Callable[[], Awaitable[An
 
 
 def test_a_stream_that_breaks_off_again_and_again_goes_on_where_it_was(
-    page: Page, transactional_db: None, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    page: Page, transactional_db: None, upstream: Upstream
 ):
     # Gemini says much at once, in few pieces; and a browser waits for a second before it comes back.
     change_rollout("gemini-flash-lite", {"percent": 0}, actor=Actor(name="test", source="cli"))
-    monkeypatch.setattr(upstream, "_slow_answer_s", 5)
+    upstream.slow_answer_s = 5
     line = BreakingLine()
     with live.serving(line, live.reserve_port()) as url:
         page.goto(url)

@@ -8,7 +8,8 @@ from playwright.sync_api import Browser, Dialog, Page, expect
 
 from chat.models import Conversation, Message, User
 from metrics.models import ModelCall
-from tests.browser.steps import SLOW_MS, ask, begun, ended, questions, reply, write
+from simulator.upstream import Upstream
+from tests.browser.steps import SLOW_MS, ask, begun, ended, hurry, questions, reply, write
 from tests.chat.factories import ConversationFactory, MessageFactory, UserFactory
 from tests.chat.test_markdown import ATTACKS
 
@@ -261,7 +262,7 @@ def test_what_happens_is_announced_once_and_not_token_by_token(page: Page, live_
     assert page.evaluate("said") == ["Generating reply", "Reply complete"]
 
 
-def test_scrolling_follows_only_a_reader_who_is_at_the_end(page: Page, live_app: str):
+def test_scrolling_follows_only_a_reader_who_is_at_the_end(page: Page, live_app: str, upstream: Upstream):
     page.set_viewport_size({"width": 900, "height": 320})
     page.goto(live_app)
     ask(page, "Show me code please")
@@ -276,6 +277,7 @@ def test_scrolling_follows_only_a_reader_who_is_at_the_end(page: Page, live_app:
 
     assert page.evaluate("scrollY") == 0
     page.evaluate("scrollTo(0, 1e6)")
+    hurry(upstream)
     ended(page)
     assert page.evaluate(from_end) < 60
 

@@ -1,4 +1,4 @@
-"""Weeks of a rollout in seconds: people who ask by the hour, and an autopilot that looks; the clock is ours."""
+"""Weeks of a rollout in seconds: people who ask, and an autopilot that looks; the clock is ours."""
 
 import random
 from dataclasses import dataclass, field
@@ -39,11 +39,8 @@ class World:
                 "run": rollout.run,
                 "stretch": rollout.stretch,
             }
-            # At each hour's beginning: time in which nobody asks costs no sums of its own.
-            moments = (
-                self.now + timedelta(hours=QUARTER // HOUR * number // self.calls, seconds=number)
-                for number in range(self.calls)
-            )
+            # In the hour before the look: time in which nobody asks costs no sums of its own.
+            moments = (self.now + QUARTER - HOUR + timedelta(seconds=number) for number in range(self.calls))
             rows = many_calls(common, (self._facts(rollout, at) for at in moments))
             ModelCall.objects.bulk_create(rows, batch_size=500)
         self.now += QUARTER

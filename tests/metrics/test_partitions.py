@@ -23,7 +23,10 @@ from tests.metrics.factories import NOW, ModelCallFactory
 from tests.metrics.partition_steps import DAYS, MIDNIGHT, day, fetch, names, places
 from tests.metrics.rollup_steps import NAME, mixed, rebuilt, stored
 
-pytestmark = pytest.mark.skipif(DATABASE != "postgres", reason="SQLite has no partitions")
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(DATABASE != "postgres", reason="SQLite has no partitions"),
+]
 
 T = TypeVar("T")
 
@@ -65,7 +68,6 @@ def test_a_call_lies_in_its_day():
     assert places() == {late.pk: day(1), early.pk: day(0), lost.pk: "metrics_modelcall_default"}
 
 
-@pytest.mark.django_db
 def test_calls_that_came_before_their_partition_move_into_it():
     call = ModelCallFactory(started_at=NOW)
     other = ModelCallFactory(started_at=NOW - timedelta(days=1))
@@ -80,7 +82,6 @@ def test_calls_that_came_before_their_partition_move_into_it():
     assert make_partitions(since=NOW, until=NOW + timedelta(minutes=1)) == 0
 
 
-@pytest.mark.django_db
 def test_today_and_the_coming_week_have_partitions_from_the_first_migration_on():
     today = f"metrics_modelcall_{timezone.now():%Y%m%d}"
 

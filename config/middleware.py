@@ -1,8 +1,8 @@
 """Django's middleware without threads: what only reads and writes headers runs in the event loop.
 
-Django's own would go to a thread and back before and after each view, a dozen times a request, which costs more than
-all that they do there. What has to be stored goes to the request's thread as before. Nothing here may touch the
-database by itself: Django's guard would make it an error. In a synchronous chain all is as Django has it.
+Django's own would each go to a thread and back before and after the view, which costs more than all that they do
+there. What has to be stored goes to the request's thread as before. Nothing here may touch the database by itself:
+Django's guard would make it an error. In a synchronous chain all is as Django has it.
 """
 
 from collections.abc import Callable

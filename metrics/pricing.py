@@ -93,7 +93,7 @@ def _at_list_price(
 
 def _of_tokens(listed: "ModelPrice", input_tokens: int) -> Price | None:
     """What the package lists for a request of so many tokens; ``None`` where more than the three kinds of tokens that
-    we count is charged, or less: that is for the package to work out, which takes fifteen times as long.
+    we count is charged, or less: that is for the package to work out, which takes ten times as long.
     """
     if listed.requests_kcount is not None:
         return None

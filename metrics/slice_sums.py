@@ -20,8 +20,6 @@ from metrics.slices import Cut, Grain
 # A number of the sums by its name; PostgreSQL takes each document apart once for all of them.
 _NUMBER = {"postgresql": "numbers.{0}", "sqlite": "JSON_EXTRACT(sums, '$.{0}')"}
 _NUMBERS = {"postgresql": "CROSS JOIN jsonb_to_record(sums) AS numbers({0})", "sqlite": ""}
-
-
 _NEWEST = f"SELECT start FROM {Slice._meta.db_table} WHERE rollout = %s AND grain = {{0}} ORDER BY start DESC LIMIT 1"  # noqa: S608
 # A row there is in any case.
 _EXTENT = f"""

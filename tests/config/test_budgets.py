@@ -1,6 +1,6 @@
 """What our own code takes for what is done most, in instructions and in bytes: a budget for each, and never a time.
 
-A budget is a tenth over what it was when it was written. Whoever needs more says why where the number is.
+A budget is at most a tenth over what it was when it was written. Whoever needs more says why where the number is.
 """
 
 import asyncio

@@ -69,7 +69,7 @@ def test_what_goes_to_the_database_for_forty_answers_is_their_calls_and_little_e
 
     begun, _ended = statements(*[text] * 40)
 
-    # A call's row, half of it ids and names, and three questions.
+    # Each call's row, and three questions.
     assert sum(map(len, begun)) <= 20_500
 
 

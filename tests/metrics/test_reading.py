@@ -7,8 +7,9 @@ import pytest
 
 from metrics import reading
 from metrics.health import ArmHealth, Health
-from metrics.models import Window
+from metrics.models import Slice, Window
 from metrics.rollup import roll_up
+from metrics.slices import Grain
 from tests.metrics.factories import NOW, ModelCallFactory
 
 pytestmark = pytest.mark.django_db
@@ -173,3 +174,32 @@ def test_what_was_before_a_window_leaves_no_trace_in_it(hours, minutes):
     assert (arm.requests, arm.people, arm.judged, arm.ratings, found.other) == (2, 2, 2, 0, {})
     assert (arm.outcomes, arm.errors_by_class, arm.rating_reasons) == ({"ok": 2}, {}, {})
     assert reading.UpTo(rollout=NAME, until=NOW).requests(since=since) == {"baseline": 2}
+
+
+def test_money_beyond_64_bits_is_read_to_the_last_digit():
+    ModelCallFactory(candidate=True, cost_usd=Decimal("0.0004"), baseline_cost_usd=Decimal("0.004"))
+    roll_up(now=NOW)
+    # What one JSON reader makes a float of.
+    much = 2**64 + 1
+    for part in Slice.objects.all():
+        part.sums["cost"] = much
+        part.save(update_fields=["sums"])
+
+    assert reading.health(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW).candidate.sums.cost == much
+    (point,) = reading.series(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW, grain=Grain.HOUR)
+    assert point.candidate.sums.cost == much
+
+
+def test_people_of_the_newest_slice_alone_are_those_so_far():
+    for unit, hours in (("ada", 2), ("bob", 0)):
+        moment = NOW - timedelta(hours=hours, minutes=5)
+        ModelCallFactory(candidate=True, unit=unit, started_at=moment, ended_at=moment)
+    roll_up(now=NOW)
+    Slice.objects.update(people=None)
+
+    def people(grain: Grain) -> list[int | None]:
+        points = reading.series(rollout=NAME, since=NOW - timedelta(hours=3), until=NOW, grain=grain)
+        return [point.candidate.people for point in points]
+
+    assert people(Grain.HOUR) == [None, 1]
+    assert people(Grain.FIVE_MINUTES) == [None, None]

@@ -1,21 +1,131 @@
-"""The HTTP clients that the vendors' SDKs speak through.
+"""How a request gets to a vendor: its SDK says where and with what headers, and we send it.
 
-Imported by an adapter when it is made: the libraries take a moment.
+An SDK's own way from a call to the wire costs as much as all the rest of an answer. Of what it does there, the address,
+the key and the other headers are the same for each request: it is asked for them once, and again only to say what a
+refusal means. Imported by an adapter when it is made: the libraries take a moment.
 """
 
+import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import getproxies
 
+import aiohttp
 import httpx2
-from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
+import orjson
 
-# What httpx reads by itself.
-ENCODINGS = ("Accept-Encoding", "gzip, deflate")
-# There is one for each model.
-_url = lru_cache(maxsize=256)(httpx2.URL)
+from chat.providers.base import ProviderTimeout, ProviderUnavailable
+
+# What belongs to one body or one connection, and what the client that sends it says for itself.
+_NOT_SHARED = frozenset(("host", "connection", "content-length", "transfer-encoding", "accept-encoding"))
+# A body that was read is neither compressed nor in chunks any more.
+_OF_THE_WIRE = frozenset(("content-encoding", "content-length", "transfer-encoding"))
+# As long as httpx keeps one; a server that closes it earlier would fail the next request.
+KEEPALIVE_S = 5.0
+# More of a refusal is not read.
+MAX_REFUSAL_BYTES = 1 << 20
+
+# Lets an SDK make a request, and raises its errors.
+Ask = Callable[[], Awaitable[object]]
+
+
+class Template(NamedTuple):
+    """What all requests to one address have in common."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class _Turn:
+    """What comes of one request of an SDK's: it is answered with ``response``."""
+
+    def __init__(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
+        self.response = httpx2.Response(status, headers=headers, content=body)
+        self.request: httpx2.Request | None = None
+
+
+class Desk(httpx2.AsyncBaseTransport):
+    """Where an SDK's requests end: none is sent from here."""
+
+    def __init__(self) -> None:
+        self._turn: ContextVar[_Turn] = ContextVar("turn")
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See ``httpx2.AsyncBaseTransport``."""
+        turn = self._turn.get()
+        turn.request = request
+        return turn.response
+
+    async def template(self, ask: Ask) -> Template:
+        """Of the request that the SDK makes when it is asked."""
+        turn = _Turn(200)
+        await self._take(turn, ask)
+        if turn.request is None:
+            raise ProviderUnavailable("The SDK asked for nothing.", error_class="internal")
+        headers = {name: value for name, value in turn.request.headers.items() if name not in _NOT_SHARED}
+        return Template(str(turn.request.url), headers)
+
+    async def refusal(self, ask: Ask, response: aiohttp.ClientResponse) -> Exception:
+        """What the SDK raises where it is answered like that; the body is read for it."""
+        headers = {name: value for name, value in response.headers.items() if name.lower() not in _OF_THE_WIRE}
+        turn = _Turn(response.status, headers, await response.content.read(MAX_REFUSAL_BYTES))
+        try:
+            await self._take(turn, ask)
+        except Exception as error:  # noqa: BLE001
+            return error
+        told = f"HTTP {response.status} is neither an answer nor a refusal."
+        return ProviderUnavailable(told, status=response.status, error_class=f"http_{response.status}")
+
+    async def _take(self, turn: _Turn, ask: Ask) -> None:
+        token = self._turn.set(turn)
+        try:
+            await ask()
+        finally:
+            self._turn.reset(token)
+
+
+class Sender:
+    """Sends JSON and reads what is answered. Belongs to the event loop that it first sends in."""
+
+    def __init__(self, vendor: str) -> None:
+        self._vendor = vendor
+        self._session: aiohttp.ClientSession | None = None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def post(
+        self, template: Template, document: Mapping[str, Any], *, connect_timeout_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer's beginning; its end closes what was not read. Reads have no timeout: the attempt's deadlines are
+        the caller's. Raises ProviderTimeout or ProviderUnavailable where nothing was answered.
+        """
+        if self._session is None:
+            self._session = _session()
+        try:
+            response = await self._session.post(
+                template.url,
+                data=_json(document),
+                headers=template.headers,
+                allow_redirects=False,
+                timeout=_timeout(connect_timeout_s),
+            )
+        except TimeoutError:
+            told = f"{self._vendor} could not be reached in time."
+            raise ProviderTimeout(told, error_class="timeout_connect") from None
+        except (aiohttp.ClientError, OSError):
+            raise ProviderUnavailable(f"{self._vendor} could not be reached.", error_class="connect") from None
+        try:
+            yield response
+        finally:
+            response.close()
 
 
 @lru_cache(maxsize=1)
@@ -24,69 +134,24 @@ def trusted() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-class PlainClient(Httpx2AiohttpClient):
-    """Sends a request as an SDK has made it, whose URL is whole and whose headers are all there.
-
-    httpx's own way merges each with a client's: cookies, parameters, headers and an address, which here are none, and
-    takes three times as long.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            verify=trusted(),
-            follow_redirects=False,
-            # Whoever asks has a place already (``capacity``). 0 is no limit to aiohttp; None were its own 100.
-            limits=httpx2.Limits(max_connections=0, max_keepalive_connections=100),
-        )
-
-    def build_request(  # type: ignore[override]
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | Sequence[tuple[str, str]],
-        content: bytes,
-        timeout: httpx2.Timeout | float | None,
-        **others: None,
-    ) -> httpx2.Request:
-        """See ``httpx2.AsyncClient.build_request``. Raises TypeError for what no request of ours has."""
-        if unknown := [name for name, value in others.items() if value is not None]:
-            raise TypeError(f"A request has no {' and no '.join(unknown)} here.")
-        listed = headers.items() if isinstance(headers, Mapping) else headers
-        return httpx2.Request(
-            method,
-            _url(url),
-            headers=[ENCODINGS, *listed],
-            content=content,
-            extensions={"timeout": httpx2.Timeout(timeout).as_dict()},
-        )
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # Whoever asks has a place already (``capacity``). 0 is no limit.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=trusted()),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Looked up for each request where it is on.
+        trust_env=bool(getproxies()),
+    )
 
 
-class Exchange:
-    """One request on the wire: the seconds it has to open its connection, and the response once there is one."""
-
-    def __init__(self, connect_timeout_s: float) -> None:
-        self.connect_timeout_s = connect_timeout_s
-        self.response: httpx2.Response | None = None
+@lru_cache(maxsize=16)
+def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=connect_s, connect=connect_s)
 
 
-exchange: ContextVar[Exchange] = ContextVar("exchange")
-
-
-class HandoverClient(PlainClient):
-    """For an SDK that is to send requests, and not to read the answers.
-
-    Hands the response over to whoever set ``exchange``, who reads and closes it. The SDK is told of a success without
-    a body; of anything else it gets the response, to make an error of it.
-    """
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """See ``httpx2.AsyncClient.send``."""
-        waiting = exchange.get()
-        limit = waiting.connect_timeout_s
-        # The SDK sends ``None`` for every timeout.
-        request.extensions["timeout"] = {"connect": limit, "pool": limit, "read": None, "write": None}
-        waiting.response = await super().send(request, **options)
-        if waiting.response.is_success:
-            return httpx2.Response(waiting.response.status_code, request=request)
-        return waiting.response
+def _json(document: Mapping[str, Any]) -> bytes:
+    """As JSON; half a surrogate pair, which orjson refuses, and numbers beyond 64 bits as Python writes them."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        return json.dumps(document).encode()

@@ -3,6 +3,8 @@
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from chat.providers.answer import Answer, token_count
@@ -11,17 +13,16 @@ from chat.providers.base import (
     ChatRequest,
     FinishReason,
     ProviderError,
-    ProviderTimeout,
     ProviderUnavailable,
     StreamEvent,
 )
-from chat.providers.gemini_request import config, contents, join_call_id
+from chat.providers.gemini_request import join_call_id, to_document
 from chat.providers.sse import data_lines, read_json
-from chat.providers.status import error_from_status, is_timeout, retry_after_s
+from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
 if TYPE_CHECKING:
-    import httpx2
+    from chat.providers.client import Template
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": "stop",
@@ -40,16 +41,17 @@ class GeminiProvider:
 
     def __init__(self, *, api_key: str, base_url: str, api_version: str) -> None:
         # Imported here: the SDK takes a second, which `manage.py` need not pay.
+        import httpx2
         from google import genai
         from google.genai import types
 
-        from chat.providers.client import HandoverClient, trusted
+        from chat.providers.client import Desk, Sender, trusted
 
         self._api_key = api_key
-        # A client of our own, because the SDK follows redirects with the key, passes no connect
-        # timeout on, does not close a response whose iterator is closed between two chunks, and
-        # spends a millisecond on reading each three.
-        self._http = HandoverClient()
+        self._desk = Desk()
+        self._sender = Sender("Gemini")
+        # The model is in the address.
+        self._templates: dict[str, Template] = {}
         self._client = genai.Client(
             api_key=api_key or "not set",
             vertexai=False,
@@ -57,7 +59,7 @@ class GeminiProvider:
                 base_url=base_url,
                 api_version=api_version,
                 retry_options=types.HttpRetryOptions(attempts=1),
-                httpx_async_client=self._http,
+                httpx_async_client=httpx2.AsyncClient(transport=self._desk),
                 # For its other clients, which are made and never used.
                 client_args={"verify": trusted()},
                 async_client_args={"ssl": trusted()},
@@ -66,67 +68,50 @@ class GeminiProvider:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._sender.aclose()
         await self._client.aio.aclose()
-        await self._http.aclose()
 
     def check(self, request: ChatRequest) -> None:
         """See ``Provider.check``."""
-        contents(request)
-        config(request)
+        to_document(request)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """See ``Provider.stream``."""
         if not self._api_key:
             raise AuthenticationFailed("No API key is set for Gemini.", error_class="no_key")
-        answer = Answer("Gemini", request.upstream_model)
-        response = None
+        model = request.upstream_model
+        answer = Answer("Gemini", model)
+        ask = partial(self._ask, model)
         try:
-            response = await self._send(request)
-            async for lines in data_lines(response.aiter_bytes(), "Gemini"):
-                for delta in answer.deltas(lines, _read):
-                    yield delta
+            if model not in self._templates:
+                self._templates[model] = await self._desk.template(ask)
+            limit = request.connect_timeout_s
+            async with self._sender.post(
+                self._templates[model], to_document(request), connect_timeout_s=limit
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    raise await self._desk.refusal(ask, response)
+                async for lines in data_lines(response.content.iter_any(), "Gemini"):
+                    for delta in answer.deltas(lines, _read):
+                        yield delta
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
             raise to_provider_error(error) from None
-        finally:
-            if response is not None:
-                await response.aclose()
         yield answer.finish()
 
-    async def _send(self, request: ChatRequest) -> "httpx2.Response":
-        """Let the SDK ask, and take what is answered. Raises the SDK's errors."""
-        from chat.providers.client import Exchange, exchange
+    async def _ask(self, model: str) -> None:
+        """What is the same for each request to a model."""
+        from google.genai import types
 
-        waiting = Exchange(request.connect_timeout_s)
-        token = exchange.set(waiting)
-        try:
-            async for _nothing in await self._client.aio.models.generate_content_stream(**to_sdk_request(request)):
-                pass
-        except BaseException:
-            if waiting.response is not None:
-                await waiting.response.aclose()
-            raise
-        finally:
-            exchange.reset(token)
-        if waiting.response is None:
-            raise ProviderUnavailable("Gemini was not asked.", error_class="internal")
-        return waiting.response
-
-
-def to_sdk_request(request: ChatRequest) -> dict[str, Any]:
-    """The SDK's arguments."""
-    from google.genai import types
-
-    return {
-        "model": request.upstream_model,
-        "contents": [types.Content.model_validate(turn) for turn in contents(request)],
-        "config": types.GenerateContentConfig(
-            **config(request),
-            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
-        ),
-    }
+        config = types.GenerateContentConfig(
+            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
+        )
+        async for _nothing in await self._client.aio.models.generate_content_stream(
+            model=model, contents="?", config=config
+        ):
+            pass
 
 
 def to_usage(usage: object) -> Usage:
@@ -143,16 +128,11 @@ def to_usage(usage: object) -> Usage:
 
 
 def to_provider_error(error: Exception) -> ProviderError:
-    """What the SDK or its transport raised, in our own words."""
-    import httpx2
+    """What the SDK made of a refusal, or the client raised, in our own words."""
     from google.genai import errors
 
     if isinstance(error, errors.APIError):
         return _from_api_error(error)
-    if isinstance(error, httpx2.TimeoutException | httpx2.ConnectError | httpx2.UnsupportedProtocol):
-        if is_timeout(error):
-            return ProviderTimeout("Gemini could not be reached in time.", error_class="timeout_connect")
-        return ProviderUnavailable("Gemini could not be reached.", error_class="connect")
     return ProviderUnavailable("Gemini's answer broke off.", error_class="broken_stream")
 
 

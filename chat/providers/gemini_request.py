@@ -1,4 +1,4 @@
-"""A request in Gemini's words, as plain values; ``Unsupported`` where it has none for what was asked.
+"""A request in Gemini's words, as they are on the wire; ``Unsupported`` where it has none for what was asked.
 
 Sources: https://ai.google.dev/api/generate-content for the shapes; https://ai.google.dev/gemini-api/docs/openai
 for what OpenAI's words mean there. Knows no SDK.
@@ -32,7 +32,38 @@ SIGNED = "~"
 FOREIGN_SIGNATURE = b"skip_thought_signature_validator"
 
 
-def contents(request: ChatRequest) -> list[dict[str, Any]]:
+def to_document(request: ChatRequest) -> dict[str, Any]:
+    """The request's body; only what was asked for."""
+    options = request.options
+    if options.seed is not None and not -MAX_SEED <= options.seed <= MAX_SEED:
+        raise Unsupported("Gemini's seeds are 32-bit numbers.", param="seed")
+    system = "\n\n".join(message.text for message in request.messages if message.role == "system")
+    generation = {
+        "temperature": options.temperature,
+        "topP": options.top_p,
+        "maxOutputTokens": options.max_tokens,
+        "seed": options.seed,
+        "presencePenalty": options.presence_penalty,
+        "frequencyPenalty": options.frequency_penalty,
+        "stopSequences": list(options.stop) or None,
+        "mediaResolution": _media_resolution(request.messages),
+        "thinkingConfig": _thinking(request.upstream_model, options.reasoning_effort),
+        **_response_format(request.upstream_model, options),
+    }
+    document = {
+        "contents": _contents(request),
+        "systemInstruction": {"role": "user", "parts": [{"text": system}]} if system else None,
+        "generationConfig": _known(generation) or None,
+        **_tools(options),
+    }
+    return _known(document)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _contents(request: ChatRequest) -> list[dict[str, Any]]:
     """The turns, without the system's. The results of calls that were made together are one turn."""
     names = {call.id: call.name for message in request.messages for call in message.tool_calls}
     older = OLDER_MODELS.match(request.upstream_model) is not None
@@ -53,29 +84,6 @@ def contents(request: ChatRequest) -> list[dict[str, Any]]:
             turns.append({"role": "user", "parts": results})
         results.append(_result(message, names, path))
     return turns
-
-
-def config(request: ChatRequest) -> dict[str, Any]:
-    """Everything else, by the SDK's names; only what was asked for."""
-    options = request.options
-    if options.seed is not None and not -MAX_SEED <= options.seed <= MAX_SEED:
-        raise Unsupported("Gemini's seeds are 32-bit numbers.", param="seed")
-    system = "\n\n".join(message.text for message in request.messages if message.role == "system")
-    asked = {
-        "system_instruction": system or None,
-        "temperature": options.temperature,
-        "top_p": options.top_p,
-        "max_output_tokens": options.max_tokens,
-        "seed": options.seed,
-        "presence_penalty": options.presence_penalty,
-        "frequency_penalty": options.frequency_penalty,
-        "stop_sequences": list(options.stop) or None,
-        "media_resolution": _media_resolution(request.messages),
-        "thinking_config": _thinking(request.upstream_model, options.reasoning_effort),
-        **_response_format(request.upstream_model, options),
-        **_tools(options),
-    }
-    return {name: value for name, value in asked.items() if value is not None}
 
 
 def join_call_id(own_id: str | None, signature: bytes | None) -> str:
@@ -114,7 +122,7 @@ def _parts(message: ChatMessage, path: str, *, older: bool) -> Iterator[dict[str
     for number, call in enumerate(message.tool_calls):
         call_id, signature = split_call_id(call.id)
         part: dict[str, Any] = {
-            "function_call": {
+            "functionCall": {
                 "id": call_id,
                 "name": call.name,
                 "args": _arguments(call, f"{path}.tool_calls[{number}].function.arguments"),
@@ -123,7 +131,7 @@ def _parts(message: ChatMessage, path: str, *, older: bool) -> Iterator[dict[str
         # Of calls that are made together, the first one alone is signed.
         if signature is None and number == 0 and not older:
             signature = FOREIGN_SIGNATURE
-        yield part if signature is None else {**part, "thought_signature": signature}
+        yield part if signature is None else {**part, "thoughtSignature": base64.b64encode(signature).decode()}
 
 
 def _arguments(call: ToolCall, path: str) -> dict[str, Any]:
@@ -144,7 +152,7 @@ def _result(message: ChatMessage, names: Mapping[str, str], path: str) -> dict[s
     except ValueError:
         response = None
     return {
-        "function_response": {
+        "functionResponse": {
             "id": split_call_id(message.tool_call_id)[0],
             "name": names[message.tool_call_id],
             "response": response if isinstance(response, dict) else {"output": message.text},
@@ -158,14 +166,15 @@ def _image(image: Image, path: str) -> dict[str, Any]:
         kind, _ = mimetypes.guess_type(urlsplit(image.url).path)
         if kind is None or not kind.startswith("image/"):
             raise Unsupported("The URL does not end in the name of an image, such as .png.", param=path)
-        return {"file_data": {"file_uri": image.url, "mime_type": kind}}
+        return {"fileData": {"fileUri": image.url, "mimeType": kind}}
     match = DATA_URL.fullmatch(image.url)
     if match is None:
         raise Unsupported("An image is an https URL or a data: URL in base64.", param=path)
     try:
-        return {"inline_data": {"mime_type": match[1], "data": base64.b64decode(match[2], validate=True)}}
+        base64.b64decode(match[2], validate=True)
     except (binascii.Error, ValueError):
         raise Unsupported("The data: URL is not in base64.", param=path) from None
+    return {"inlineData": {"mimeType": match[1], "data": match[2]}}
 
 
 def _media_resolution(messages: Sequence[ChatMessage]) -> str | None:
@@ -189,10 +198,10 @@ def _thinking(model: str, effort: str | None) -> dict[str, Any] | None:
     if OLDER_MODELS.match(model):
         if effort not in BUDGETS or (effort == "none" and "-pro" in model):
             raise Unsupported(f"{model} can't think like that.", param="reasoning_effort")
-        return {"thinking_budget": BUDGETS[effort]}
+        return {"thinkingBudget": BUDGETS[effort]}
     if effort not in LEVELS:
         raise Unsupported(f"{model} can't think like that.", param="reasoning_effort")
-    return {"thinking_level": "LOW" if effort == "minimal" and "-pro" in model else LEVELS[effort]}
+    return {"thinkingLevel": "LOW" if effort == "minimal" and "-pro" in model else LEVELS[effort]}
 
 
 def _response_format(model: str, options: Options) -> dict[str, Any]:
@@ -208,7 +217,7 @@ def _response_format(model: str, options: Options) -> dict[str, Any]:
     schema = dict(named.get("schema") or {})
     if schema and named.get("description"):
         schema.setdefault("description", named["description"])
-    return {"response_mime_type": "application/json", "response_json_schema": schema or None}
+    return {"responseMimeType": "application/json", "responseJsonSchema": schema or None}
 
 
 def _tools(options: Options) -> dict[str, Any]:
@@ -217,17 +226,14 @@ def _tools(options: Options) -> dict[str, Any]:
     if not options.tools:
         return {}
     return {
-        "tools": [{"function_declarations": [_declaration(tool) for tool in options.tools]}],
-        "tool_config": _tool_config(options),
+        "tools": [{"functionDeclarations": [_declaration(tool) for tool in options.tools]}],
+        "toolConfig": _tool_config(options),
     }
 
 
 def _declaration(tool: Tool) -> dict[str, Any]:
-    return {
-        "name": tool.name,
-        "description": tool.description or None,
-        "parameters_json_schema": None if tool.parameters is None else dict(tool.parameters),
-    }
+    schema = None if tool.parameters is None else dict(tool.parameters)
+    return _known({"name": tool.name, "description": tool.description or None, "parametersJsonSchema": schema})
 
 
 def _tool_config(options: Options) -> dict[str, Any]:
@@ -235,8 +241,8 @@ def _tool_config(options: Options) -> dict[str, Any]:
     if isinstance(choice, str) and choice in MODES:
         strict = choice == "auto" and any(tool.strict for tool in options.tools)
         # Gemini holds calls to their schemas in this mode, or where they must be made.
-        return {"function_calling_config": {"mode": "VALIDATED" if strict else MODES[choice]}}
+        return {"functionCallingConfig": {"mode": "VALIDATED" if strict else MODES[choice]}}
     name = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
     if not name:
         raise Unsupported("Gemini takes none, auto, required, or one function.", param="tool_choice")
-    return {"function_calling_config": {"mode": "ANY", "allowed_function_names": [name]}}
+    return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [name]}}

@@ -1,4 +1,4 @@
-"""HTTP status codes as provider errors, and what is a timeout: the same for every vendor. Knows plain values only."""
+"""HTTP status codes as provider errors: the same for every vendor. Knows plain values only."""
 
 from chat.providers.base import (
     AuthenticationFailed,
@@ -40,12 +40,3 @@ def retry_after_s(header: str | None) -> float | None:
     except ValueError:
         return None
     return seconds if seconds is not None and 0 <= seconds < 1e9 else None
-
-
-def is_timeout(error: BaseException | None) -> bool:
-    """By its causes: over aiohttp, each connection that is refused comes as a timeout too."""
-    while error is not None:
-        if isinstance(error, TimeoutError):
-            return True
-        error = error.__cause__
-    return False

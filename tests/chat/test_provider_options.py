@@ -1,16 +1,23 @@
 """Pictures, JSON and options through every provider adapter (chat/providers/base.py), over real HTTP."""
 
+import asyncio
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
+from google import genai
+from google.genai import types
 
+from chat.providers import gemini_request
 from chat.providers.base import ChatMessage, ChatRequest, Image, Options, Tool, ToolCall, Unsupported
 from chat.providers.gemini import GeminiProvider
-from chat.providers.gemini_request import config
-from chat.providers.openai import OpenAIProvider, to_sdk_request
+from chat.providers.gemini_request import join_call_id
+from chat.providers.openai import OpenAIProvider, to_document
 from simulator.behaviour import Behaviour, Behaviours
 from simulator.upstream import Upstream
 from tests.chat.vendors import KEY, Vendor, answer, finished, for_each_vendor, request, text_of
@@ -32,6 +39,7 @@ SCHEMA = {
 }
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "pet", "strict": True, "schema": SCHEMA}}
 TOOL = Tool(name="weather", description="What the sky does", parameters=SCHEMA)
+URL_SAFE = str.maketrans("-_", "+/")
 GEMINI = Vendor(name="gemini")
 OPENAI = Vendor(name="openai")
 
@@ -129,7 +137,7 @@ SENT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"presence_penalty": 0.25}, {"presence_penalty": 0.25}, {"presencePenalty": 0.25}),
     ({"frequency_penalty": -1.0}, {"frequency_penalty": -1.0}, {"frequencyPenalty": -1.0}),
     ({"stop": ("a", "b")}, {"stop": ["a", "b"]}, {"stopSequences": ["a", "b"]}),
-    ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}, {"thinkingConfig": {"thinking_level": "LOW"}}),
+    ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}, {"thinkingConfig": {"thinkingLevel": "LOW"}}),
     (
         {"response_format": {"type": "json_object"}},
         {"response_format": {"type": "json_object"}},
@@ -184,9 +192,7 @@ def test_tools_and_their_choice_arrive_in_the_vendors_words(
         assert {name: body[name] for name in ("tool_choice", "parallel_tool_calls") if name in body} == openai
     else:
         (declared,) = body["tools"]
-        assert declared == {
-            "functionDeclarations": [{**described, "parameters_json_schema": SCHEMA}, {"name": "clock"}]
-        }
+        assert declared == {"functionDeclarations": [{**described, "parametersJsonSchema": SCHEMA}, {"name": "clock"}]}
         assert body["toolConfig"] == {"functionCallingConfig": gemini}
 
 
@@ -199,7 +205,7 @@ def test_strict_tools_are_held_to_their_schemas(faulty: FaultyUpstream) -> None:
 
 
 def test_a_server_that_knows_the_older_name_of_the_limit_gets_that() -> None:
-    arguments = to_sdk_request(with_options(max_tokens=7), max_tokens_name="max_tokens")
+    arguments = to_document(with_options(max_tokens=7), max_tokens_name="max_tokens")
 
     assert arguments["max_tokens"] == 7
     assert "max_completion_tokens" not in arguments
@@ -218,9 +224,9 @@ def test_pictures_are_sent_in_each_vendors_words(faulty: FaultyUpstream) -> None
         [{"type": "text", "text": "Look"}, inline, linked],
         [inline],
     ]
-    data = {"inlineData": {"data": PIXELS, "mime_type": "image/png"}}
+    data = {"inlineData": {"data": PIXELS, "mimeType": "image/png"}}
     assert [turn["parts"] for turn in gemini["contents"]] == [
-        [{"text": "Look"}, data, {"fileData": {"file_uri": HTTPS_URL, "mime_type": "image/jpeg"}}],
+        [{"text": "Look"}, data, {"fileData": {"fileUri": HTTPS_URL, "mimeType": "image/jpeg"}}],
         [data],
     ]
     assert gemini["generationConfig"]["mediaResolution"] == "MEDIA_RESOLUTION_LOW"
@@ -229,18 +235,84 @@ def test_pictures_are_sent_in_each_vendors_words(faulty: FaultyUpstream) -> None
 @pytest.mark.parametrize(
     ("model", "effort", "thinking"),
     [
-        ("gemini-2.5-flash", "none", {"thinking_budget": 0}),
-        ("gemini-2.5-flash", "minimal", {"thinking_budget": 1024}),
-        ("gemini-2.5-pro", "high", {"thinking_budget": 24576}),
-        ("gemini-3.1-flash-lite", "minimal", {"thinking_level": "MINIMAL"}),
-        ("gemini-3.1-pro", "minimal", {"thinking_level": "LOW"}),
-        ("gemini-3.1-pro", "medium", {"thinking_level": "MEDIUM"}),
+        ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
+        ("gemini-2.5-flash", "minimal", {"thinkingBudget": 1024}),
+        ("gemini-2.5-pro", "high", {"thinkingBudget": 24576}),
+        ("gemini-3.1-flash-lite", "minimal", {"thinkingLevel": "MINIMAL"}),
+        ("gemini-3.1-pro", "minimal", {"thinkingLevel": "LOW"}),
+        ("gemini-3.1-pro", "medium", {"thinkingLevel": "MEDIUM"}),
     ],
 )
 def test_effort_is_a_budget_or_a_level_by_the_models_generation(
     model: str, effort: str, thinking: dict[str, object]
 ) -> None:
-    assert config(with_options(model, reasoning_effort=effort)) == {"thinking_config": thinking}
+    asked = gemini_request.to_document(with_options(model, reasoning_effort=effort))
+
+    assert asked["generationConfig"] == {"thinkingConfig": thinking}
+
+
+def test_what_gemini_is_sent_is_what_its_sdk_would_send(faulty: FaultyUpstream) -> None:
+    call = ToolCall(id=join_call_id("1", b"\xfb\xff signed"), name="weather", arguments='{"city_name": "Ulm"}')
+    asked = request(
+        "gemini-3.1-pro",
+        ChatMessage(role="system", text="Be brief."),
+        user("Look", Image(url=DATA_URL, detail="high"), Image(url=HTTPS_URL, detail="high")),
+        ChatMessage(role="assistant", text="One moment.", tool_calls=(call, replace(call, id="call_2"))),
+        ChatMessage(role="tool", tool_call_id=call.id, text='{"sky_now": "blue"}'),
+        ChatMessage(role="tool", tool_call_id="call_2", text="rain"),
+        options=Options(
+            temperature=0.5,
+            top_p=0.25,
+            max_tokens=7,
+            seed=5,
+            presence_penalty=1,
+            frequency_penalty=-1,
+            stop=("END",),
+            reasoning_effort="low",
+            response_format=JSON_SCHEMA,
+            tools=(TOOL, Tool(name="clock")),
+            tool_choice={"type": "function", "function": {"name": "weather"}},
+        ),
+    )
+
+    ours = gemini_request.to_document(asked)
+    theirs = asyncio.run(by_the_sdk(faulty, ours))
+
+    # The SDK mixes its own names with the documented ones; the vendor takes both.
+    assert camel(ours) == ours
+    assert camel(theirs) == camel(ours)
+
+
+async def by_the_sdk(faulty: FaultyUpstream, document: dict[str, Any]) -> Any:
+    """The body that the SDK sends where it is asked for the same by its own types."""
+    config = types.GenerateContentConfig.model_validate(
+        {
+            **document["generationConfig"],
+            **{name: document[name] for name in ("systemInstruction", "tools", "toolConfig")},
+            "automaticFunctionCalling": {"disable": True},
+        }
+    )
+    turns = [types.Content.model_validate(turn) for turn in document["contents"]]
+    async with httpx2.AsyncClient() as http:
+        options = types.HttpOptions(base_url=faulty.url, api_version="v1beta", httpx_async_client=http)
+        models = genai.Client(api_key=KEY, vertexai=False, http_options=options).aio.models
+        async for _chunk in await models.generate_content_stream(model="ok", contents=turns, config=config):
+            pass
+    return faulty.requests[-1].body
+
+
+def camel(value: Any) -> Any:
+    """With the documented names, but in what is the caller's own; base64 in its usual letters."""
+    if isinstance(value, list):
+        return [camel(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    own = ("args", "response", "parametersJsonSchema", "responseJsonSchema")
+    named = {re.sub("_(.)", lambda found: found[1].upper(), name): each for name, each in value.items()}
+    return {
+        name: each if name in own else each.translate(URL_SAFE) if name == "thoughtSignature" else camel(each)
+        for name, each in named.items()
+    }
 
 
 CALL = ToolCall(id="call_1", name="weather", arguments="{}")

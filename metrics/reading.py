@@ -19,13 +19,15 @@ from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
 from metrics.slice_sums import added_up, documents, extent, in_turn
 from metrics.slices import Cut, Grain, ceil, cover, floor
+from metrics.statements import columns, select
 from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
 
 # Each half has its index. Compiled anew each time it would cost more than all that the database does for it.
 _WINDOWS = f"""
-    SELECT * FROM {Window._meta.db_table} WHERE rollout = %s AND run = %s AND starts_at IS NULL
-    UNION SELECT * FROM (
+    SELECT {columns(Window, "first")} FROM {Window._meta.db_table} first
+    WHERE rollout = %s AND run = %s AND starts_at IS NULL
+    UNION SELECT {columns(Window, "newest")} FROM (
         SELECT * FROM {Window._meta.db_table} WHERE rollout = %s AND run = %s ORDER BY number DESC LIMIT 1
     ) newest ORDER BY number
 """  # noqa: S608
@@ -227,7 +229,8 @@ def call_totals() -> Iterator[tuple[TotalKey, Total]]:
 
 def _windows(rollout: str, run: int) -> list[Window]:
     """The first of each stretch, and the newest of all: a run has another one for each 2,000 requests."""
-    return list(Window.objects.raw(_WINDOWS, [rollout, run, rollout, run]))
+    found = select(_WINDOWS, [rollout, run, rollout, run], Window, using=router.db_for_read(Window))
+    return [window for (window,) in found]
 
 
 def _arms(rollout: str, run: int, bins: Sequence[BinsName]) -> Iterator[tuple[str, int, str, ArmSums]]:

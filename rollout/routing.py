@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.utils.translation import gettext as _
 
+from metrics.statements import columns, select
 from rollout import words
 from rollout.bucketing import ArmName, Reason, bucket
 from rollout.changes import get_rollout
@@ -199,14 +200,15 @@ def log_route(route: Route, *, served_model: str, unit: str, call_id: object) ->
 def _asked_sql() -> str:
     """Asked for each request, and always the same: compiling it anew costs ten times what the database needs."""
     rollout: Any = Rollout
-    tables = {
+    named = {
+        "columns": columns(rollout, "asked"),
         "rollout": rollout._meta.db_table,
         "users": rollout.users.through._meta.db_table,
         "groups": rollout.groups.through._meta.db_table,
         "members": get_user_model().groups.through._meta.db_table,
     }
     return """
-        SELECT asked.*,
+        SELECT {columns},
             EXISTS (SELECT 1 FROM {users} named WHERE named.rollout_id = asked.id AND named.user_id = %s)
             OR EXISTS (
                 SELECT 1 FROM {groups} named JOIN {members} member ON member.group_id = named.group_id
@@ -219,14 +221,17 @@ def _asked_sql() -> str:
                 SELECT wished.baseline FROM {rollout} wished WHERE wished.candidate = %s AND NOT wished.is_retired
             )
         )
-    """.format(**tables)  # noqa: S608
+    """.format(**named)  # noqa: S608
 
 
 def _asked(model: str, account: int | None) -> tuple[Sequence[Rollout], str]:
     """All rollouts of the baseline that a request for ``model`` takes part in, in a single query, and the one whose
     candidate was asked for by that, or "". An open rollout goes before a closed one, a baseline before a candidate.
     """
-    rows = list(Rollout.objects.raw(_asked_sql(), [account, account, model, model]))
+    rows: list[Rollout] = []
+    for row, names_user in select(_asked_sql(), [account, account, model, model], Rollout):
+        row.names_user = bool(names_user)
+        rows.append(row)
     first = min(
         (row for row in rows if model in (row.baseline, row.candidate)),
         key=lambda row: (not row.is_on, row.baseline != model, row.priority, row.name),

@@ -53,12 +53,12 @@ def first_words(queries: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("together", [1, 40])
-def test_answers_that_begin_together_take_four_statements_and_one_to_end_as_one_answer_does(together):
+def test_answers_that_begin_together_take_three_statements_and_one_to_end_as_one_answer_does(together):
     _key, text = create_key(name="shop", owner=UserFactory())
 
     begun, ended = statements(*[text] * together)
 
-    assert first_words(begun) == ["SELECT", "SELECT", "SELECT", "INSERT"]
+    assert first_words(begun) == ["SELECT", "SELECT", "INSERT"]
     (end,) = ended
     # Django writes down how often a statement was sent in one trip.
     assert end.startswith(f"{together} times: UPDATE")
@@ -69,7 +69,7 @@ def test_what_goes_to_the_database_for_forty_answers_is_their_calls_and_little_e
 
     begun, _ended = statements(*[text] * 40)
 
-    # Each call's row, and three questions.
+    # Each call's row, and two questions.
     assert sum(map(len, begun)) <= 20_500
 
 
@@ -78,15 +78,15 @@ def test_people_who_are_named_take_one_more_to_be_found_all_of_them():
 
     begun, _ended = statements(text, text, text, user="somebody")
 
-    assert first_words(begun).count("SELECT") == 4
+    assert first_words(begun).count("SELECT") == 3
 
 
-def test_each_other_key_takes_two_statements_and_what_its_owner_gets_one():
+def test_each_other_key_takes_one_statement_and_what_its_owner_gets_one():
     keys = [create_key(name="shop", owner=UserFactory())[1] for _number in range(3)]
 
     begun, ended = statements(*keys)
 
-    assert first_words(begun) == ["SELECT"] * 9 + ["INSERT"]
+    assert first_words(begun) == ["SELECT"] * 6 + ["INSERT"]
     assert len(ended) == 1
 
 
@@ -95,7 +95,7 @@ def test_without_limits_in_dollars_nothing_is_spent_on_them():
 
     begun, ended = statements(text)
 
-    assert len(begun) + len(ended) == 5
+    assert len(begun) + len(ended) == 4
 
 
 class Threads(ThreadPoolExecutor):

@@ -303,6 +303,9 @@ class RollupState(models.Model):
     rolled_at = models.DateTimeField(null=True, help_text="When nothing was left to roll up.")
     changed_at = models.DateTimeField(null=True, help_text="When calls were last added, or all was made anew.")
     horizon = models.DateTimeField(null=True, help_text="Calls that started before it are deleted.")
+    tens_as_of = models.DateTimeField(
+        null=True, help_text="The change that slices of ten days hold; another one than the last: they do not hold."
+    )
     rebuilding_until = models.DateTimeField(
         null=True, help_text="A rebuild is at work, and was alive two minutes before."
     )

@@ -129,8 +129,8 @@ class UpTo:
     def saved_usd(self) -> Decimal | None:
         """What the candidate's arm has saved from the beginning on; see ``ArmHealth``."""
         money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
-        # Added up where they lie: there is a slice for every day that ever was.
-        cuts = cover(_BEGINNING, self._until)
+        # Added up where they lie: there are slices for all the time that ever was.
+        cuts = cover(_BEGINNING, self._until, self._stand.coarsest)
         found = added_up(money, cuts, rollout=self._rollout, reason=DECIDING_REASON, arm=Arm.CANDIDATE)
         sums = Sums.from_json(found.get(Arm.CANDIDATE, {}))
         return ArmHealth(sums=sums, people=None).saved_usd
@@ -147,8 +147,9 @@ class UpTo:
         return self._newest is None or self._newest < self._until
 
     def _cuts(self, since: datetime) -> list[Cut]:
-        # Up to the newest call, whole days and hours serve that are not over.
-        return cover(since, ceil(self._until, Grain.DAY) if self._is_newest else self._until)
+        # Up to the newest call, slices serve that are not over.
+        coarsest = self._stand.coarsest
+        return cover(since, ceil(self._until, coarsest) if self._is_newest else self._until, coarsest)
 
     def _cut(self, moment: datetime, *, up: bool) -> datetime:
         horizon = self._stand.horizon

@@ -15,6 +15,7 @@ from metrics.arms import ArmSums
 from metrics.fold import CallRow, ClusterKey, First, Fold, PersonInArm, PersonInRun, SliceKey, coarser, side_by_side
 from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice
 from metrics.rollup import (
+    add_up_days,
     newest_windows,
     save_arms,
     save_first,
@@ -53,11 +54,13 @@ def rebuild_rollups(*, clock: Callable[[], datetime]) -> int:
         Slice.objects.filter(start__gte=empty_from, start__lt=day).delete()
         empty_from = max(empty_from, day + Grain.DAY.length)
     with transaction.atomic():
-        pause.end()
+        pause.check()
         Slice.objects.filter(start__gte=empty_from).delete()
         _replace_people(fold, last, horizon)
         _replace_clusters(fold)
         _replace_totals(fold)
+        add_up_days()
+        pause.end()
     return done
 
 
@@ -76,21 +79,24 @@ class _Pause:
             if state.rebuilding_until is not None and state.rebuilding_until > self._clock():
                 raise RebuildRefused
             self._write(self._clock() + PAUSE)
+            # Days are made anew one by one, and those of ten at the end.
+            RollupState.objects.filter(pk=1).update(tens_as_of=None)
         return state.horizon or BEGINNING
 
     def renew(self) -> None:
         """Show that the rebuild is alive."""
         with transaction.atomic():
-            self._check()
+            self.check()
             self._write(self._clock() + PAUSE)
 
     def end(self) -> None:
-        """Let roll-ups go on, in the caller's transaction."""
-        self._check()
+        """Let roll-ups go on, in the caller's transaction: all is made anew."""
         self._write(None)
-        RollupState.objects.filter(pk=1).update(changed_at=self._clock())
+        now = self._clock()
+        RollupState.objects.filter(pk=1).update(changed_at=now, tens_as_of=now)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Lock the roll-ups for the caller's transaction. Raises RebuildRefused where another rebuild took over."""
         if RollupState.objects.select_for_update().get(pk=1).rebuilding_until != self._until:
             raise RebuildRefused
 

@@ -26,7 +26,7 @@ from metrics.fold import (
     side_by_side,
 )
 from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
-from metrics.slices import Grain
+from metrics.slices import Grain, floor
 from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
 
@@ -81,11 +81,22 @@ def newest_windows() -> dict[tuple[str, int], NewestWindow]:
     }
 
 
-def store(fold: Fold) -> None:
+def add_up_days() -> None:
+    """Make the slices of ten days anew, of the days in them; inside the caller's transaction and lock."""
+    Slice.objects.filter(grain=Grain.TEN_DAYS).delete()
+    tens: dict[SliceKey, Sums] = defaultdict(Sums)
+    names = [*SliceKey._fields, "sums"]
+    for *values, sums in Slice.objects.filter(grain=Grain.DAY).values_list(*names).iterator():
+        key = SliceKey(*values)
+        tens[key._replace(grain=Grain.TEN_DAYS, start=floor(key.start, Grain.TEN_DAYS))].merge_json(sums)
+    save_slices(tens)
+
+
+def _store(fold: Fold, *, coarsest: Grain) -> None:
     """Add a fold's deltas to what is stored, inside the caller's transaction and lock."""
     _see_first(fold)
     _see_last(fold)
-    _add_slices(fold.slices)
+    _add_slices(fold.slices, coarsest)
     _add_arms(side_by_side(fold.clusters))
     _add_totals(fold.totals)
 
@@ -95,6 +106,8 @@ def _roll_up_batch(now: datetime) -> int:
         state = lock_state()
         if state is None or (state.rebuilding_until is not None and state.rebuilding_until > now):
             return 0
+        # A worker of the version before counts no slices of ten days.
+        tens_hold = state.tens_as_of is not None and state.tens_as_of == state.changed_at
         # Locked: a rating that comes now waits, and makes its call pending again.
         waiting = ModelCall.objects.select_for_update().filter(pending=True, ended_at__isnull=False)
         calls = rows(waiting.order_by("ended_at")[:BATCH])
@@ -104,13 +117,16 @@ def _roll_up_batch(now: datetime) -> int:
             fold = Fold(windows=newest_windows())
             fold.add(new)
             fold.rerate(call for call in calls if call.counted)
-            store(fold)
+            _store(fold, coarsest=Grain.TEN_DAYS if tens_hold else Grain.DAY)
             _mark_counted(calls)
             _close_full_windows(fold, now)
             state.changed_at = now
+        if not tens_hold and state.changed_at is not None:
+            add_up_days()
+        state.tens_as_of = state.changed_at
         if len(calls) < BATCH:
             state.rolled_at = now
-        state.save(update_fields=["rolled_at", "changed_at"])
+        state.save(update_fields=["rolled_at", "changed_at", "tens_as_of"])
     return len(calls)
 
 
@@ -205,8 +221,11 @@ def save_last(people: Mapping[PersonInArm, datetime]) -> None:
 # --- sums -----------------------------------------------------------------------------------
 
 
-def _add_slices(fives: Mapping[SliceKey, Sums]) -> None:
-    deltas = {**fives, **coarser(fives, Grain.HOUR), **coarser(fives, Grain.DAY)}
+def _add_slices(fives: Mapping[SliceKey, Sums], coarsest: Grain) -> None:
+    deltas = {**fives}
+    for grain in Grain:
+        if Grain.FIVE_MINUTES < grain <= coarsest:
+            deltas |= coarser(fives, grain)
     wanted = Q()
     for grain in Grain:
         starts = {key.start for key in deltas if key.grain == grain}

@@ -23,7 +23,7 @@ _NUMBERS = {"postgresql": "CROSS JOIN jsonb_to_record(sums) AS numbers({0})", "s
 _NEWEST = f"SELECT start FROM {Slice._meta.db_table} WHERE rollout = %s AND grain = {{0}} ORDER BY start DESC LIMIT 1"  # noqa: S608
 # A row there is in any case.
 _EXTENT = f"""
-    SELECT rolled_at, changed_at, horizon,
+    SELECT tens_as_of = changed_at, rolled_at, changed_at, horizon,
         ({_NEWEST.format(Grain.FIVE_MINUTES.value)}), ({_NEWEST.format(Grain.HOUR.value)})
     FROM (SELECT 1 AS id) one LEFT JOIN {RollupState._meta.db_table} state ON state.id = one.id
 """  # noqa: S608
@@ -34,8 +34,12 @@ _IN_TURN = f"""
 
 
 class Extent(NamedTuple):
-    """How far the roll-ups are (see ``RollupState``), and where a rollout's newest slices begin; ``None``: nowhere."""
+    """How far the roll-ups are (see ``RollupState``), and where a rollout's newest slices begin; ``None``: nowhere.
 
+    ``coarsest`` slices hold what all others do.
+    """
+
+    coarsest: Grain
     rolled_at: datetime | None
     changed_at: datetime | None
     horizon: datetime | None
@@ -55,8 +59,8 @@ class Part(NamedTuple):
 
 def extent(rollout: str) -> Extent:
     """In one statement: whatever is asked for, this is asked first."""
-    (row,) = _fetched(_EXTENT, [rollout, rollout])
-    return Extent(*map(_moment, row))
+    ((tens_hold, *moments),) = _fetched(_EXTENT, [rollout, rollout])
+    return Extent(Grain.TEN_DAYS if tens_hold else Grain.DAY, *map(_moment, moments))
 
 
 def in_turn(*, rollout: str, reason: str, grain: Grain, since: datetime, until: datetime) -> Iterator[Part]:

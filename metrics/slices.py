@@ -1,4 +1,4 @@
-"""How time is cut: slices of five minutes, an hour and a day, and which of them cover a window. Pure, in UTC."""
+"""How time is cut: slices of five minutes to ten days, and which of them cover a window. Pure, in UTC."""
 
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
@@ -12,6 +12,7 @@ class Grain(IntEnum):
     FIVE_MINUTES = 300
     HOUR = 3600
     DAY = 86400
+    TEN_DAYS = 864000
 
     @property
     def length(self) -> timedelta:
@@ -54,12 +55,13 @@ def nearest(moment: datetime, grain: Grain) -> datetime:
     return floor(moment + grain.length / 2, grain)
 
 
-def cover(since: datetime, until: datetime) -> list[Cut]:
-    """The fewest slices that add up to ``since`` to ``until``, both on five minutes: at most 12 + 24 and the days.
+def cover(since: datetime, until: datetime, coarsest: Grain = Grain.TEN_DAYS) -> list[Cut]:
+    """The fewest slices, up to the coarsest, that add up to ``since`` to ``until``, both on five minutes: at most
+    12 + 24 + 10, and the tens of days.
 
     From 00:15 to 23:00 is a day less an hour, less three times five minutes.
     """
-    return _cover(since, until, tuple(Grain)) if since < until else []
+    return _cover(since, until, tuple(grain for grain in Grain if grain <= coarsest)) if since < until else []
 
 
 def _cover(since: datetime, until: datetime, grains: tuple[Grain, ...]) -> list[Cut]:

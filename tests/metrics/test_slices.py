@@ -29,13 +29,22 @@ def test_slices_add_up_to_the_window_each_five_minutes_once(since, length):
     assert {moment: step for moment, step in steps.items() if step} == ({start: 1, end: -1} if length else {})
 
 
+@given(since=st.integers(0, 40 * 288), length=st.integers(0, 40 * 288))
+def test_without_slices_of_ten_days_it_is_made_up_of_days(since, length):
+    start = DAY + since * FIVE.length
+    cuts = cover(start, start + length * FIVE.length, Grain.DAY)
+    assert all(cut.grain <= Grain.DAY for cut in cuts)
+    assert sum(cut.sign * cut.slices * cut.grain for cut in cuts) == length * FIVE
+
+
 @given(since=st.integers(0, 288), days=st.integers(0, 90), rest=st.integers(0, 288))
-def test_edges_take_six_slices_of_five_minutes_and_twelve_hours_each_at_most(since, days, rest):
+def test_edges_take_six_slices_of_five_minutes_twelve_hours_and_five_days_each_at_most(since, days, rest):
     start = DAY + since * FIVE.length
     cuts = cover(start, start + timedelta(days=days) + rest * FIVE.length)
     taken = {grain: sum(cut.slices for cut in cuts if cut.grain == grain) for grain in Grain}
     assert taken[Grain.FIVE_MINUTES] <= 12
     assert taken[Grain.HOUR] <= 24
+    assert taken[Grain.DAY] <= 10
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ run: .venv/.installed
 demo: .venv/.installed
 	@$(BIN)/python -m config.stack --demo
 
-# The whole suite on each database, two workers at a time; the second runs also when the first fails.
+# The whole suite, two workers at a time, and what uses the database on the other one too, also when the first run fails.
 test: .venv/.installed-dev
 	@browser=; $(BIN)/python -m tests.services.chromium; found=$$?; \
 	if [ $$found = 3 ]; then browser='not browser'; elif [ $$found != 0 ]; then exit 1; fi; \
-	failed=0; \
+	failed=0; only=; \
 	for database in sqlite postgres; do \
-		TEST_DATABASE=$$database $(BIN)/python -m pytest -n 2 -m "$$browser" $(ARGS) || failed=1; \
+		TEST_DATABASE=$$database $(BIN)/python -m pytest -n 2 -m "$$browser" $$only $(ARGS) || failed=1; \
+		only=--database-tests; \
 	done; \
 	exit $$failed
 

@@ -19,7 +19,6 @@ from chat.providers import registry  # noqa: E402
 from gateway import asgi as gateway  # noqa: E402
 from gateway.asgi import PREFIX, application_v1  # noqa: E402
 
-DRAIN_S = 5.0
 # Where answers are asked for, and followed for as long as they take.
 ANSWERS = ("/messages", "/answers/")
 # Django keeps a thread for each request until its response has ended; these share one. Next to nothing runs in it:
@@ -33,7 +32,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 async def drain() -> None:
     """Let running answers finish for ``DRAIN_S`` seconds, then end them."""
-    await asyncio.gather(generation.drain(DRAIN_S), gateway.drain(DRAIN_S))
+    await asyncio.gather(generation.drain(settings.DRAIN_S), gateway.drain(settings.DRAIN_S))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,8 +55,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
                 tracing.turn_on()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
-            await gateway.drain(DRAIN_S)
-            await generation.shut_down(DRAIN_S)
+            await drain()
+            await generation.shut_down(grace_s=0)
             tracing.turn_off()
             await send({"type": "lifespan.shutdown.complete"})
             return

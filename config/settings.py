@@ -123,6 +123,8 @@ BREAKER_LONGEST_COOL_DOWN_S = env.float(
 UPSTREAM_PLACES = env.int("UPSTREAM_PLACES", 2_000, validate=validate.Range(min=1))
 UPSTREAM_QUEUE = env.int("UPSTREAM_QUEUE", 100, validate=validate.Range(min=0))
 MAX_RUNNING_ANSWERS = env.int("MAX_RUNNING_ANSWERS", 3_000, validate=validate.Range(min=1))
+# How long a web process that is told to end lets its answers go on, in seconds.
+DRAIN_S = env.float("DRAIN_S", 30.0, validate=validate.Range(min=0))
 
 _prices: Any = env.json("MODEL_PRICES", {})
 

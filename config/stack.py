@@ -75,7 +75,8 @@ def children(*, environment: Mapping[str, str], port: int, demo: bool) -> list[C
     simulator_port = next((p for p in _SIMULATOR_PORTS if p != port and is_free(p)), None)
     if simulated and simulator_port is None:
         raise StackError(f"No port is free for the simulator in {_SIMULATOR_PORTS[0]}–{_SIMULATOR_PORTS[-1]}.")
-    env = simulator_environment(simulated, simulator_port) if simulator_port else {}
+    # Whoever presses Ctrl-C waits for it.
+    env = {"DRAIN_S": "5"} | (simulator_environment(simulated, simulator_port) if simulator_port else {})
 
     def child(name: str, *command: str, address: str | tuple[str, int] | None = None, once: bool = False) -> Child:
         return Child(name=name, command=command, env=env, address=address, once=once)

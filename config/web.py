@@ -11,8 +11,9 @@ import socket
 import sys
 
 import uvicorn
+from django.conf import settings
 
-from config.asgi import DRAIN_S, application, drain
+from config.asgi import application, drain
 
 HOST = "127.0.0.1"
 # For streams to send their last event after the answers have ended, in seconds.
@@ -55,7 +56,7 @@ def server(*, host: str, port: int) -> Server:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=round(DRAIN_S) + STREAM_GRACE_S,
+            timeout_graceful_shutdown=round(settings.DRAIN_S) + STREAM_GRACE_S,
         )
     )
 

@@ -76,6 +76,10 @@ def _enter_environment() -> None:
 _enter_environment()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database-tests", action="store_true", help="only tests that use the database")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", default=None):
         # This process runs no tests; its workers inherit its environment, and must read settings of their own.
@@ -91,10 +95,19 @@ def pytest_report_header() -> str:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database-tests"):
+        others = [item for item in items if not _uses_database(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _uses_database(item)]
     # Playwright keeps an event loop running in the main thread from its first use on, where asyncio.run() and
     # Django's ORM then refuse to work: whatever needs no browser runs before it.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+def _uses_database(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db"} & {*getattr(item, "fixturenames", ())}
+    return bool(fixtures) or item.get_closest_marker("django_db") is not None
 
 
 # --- Redis ----------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_with_keys_and_a_redis_of_ones_own_nothing_stands_in():
     environment = {**KEYS, "REDIS_URL": "redis://localhost:6379/0"}
 
     assert names(environment) == ["setup", "worker", "beat", "web"]
-    assert all(child.env == {} for child in children(environment=environment, port=8000, demo=False))
+    assert all(child.env == {"DRAIN_S": "5"} for child in children(environment=environment, port=8000, demo=False))
 
 
 def test_without_keys_every_process_is_told_of_the_simulator_and_starts_after_it():

@@ -2,13 +2,12 @@
 
 import time
 from threading import Thread
+from typing import Any
 
 import httpx2
 import pytest
-from django.conf import settings
 
 from chat.models import Message
-from config import asgi
 from config.web import HOST, server
 from metrics.models import ModelCall
 from simulator.upstream import Upstream
@@ -17,9 +16,9 @@ from tests.services.live import reserve_port
 
 @pytest.mark.django_db(transaction=True)
 def test_a_server_told_to_end_gives_each_reader_a_last_event_and_each_answer_its_end(
-    upstream: Upstream, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, caplog: pytest.LogCaptureFixture, settings: Any
 ):
-    monkeypatch.setattr(asgi, "DRAIN_S", 0.5)
+    settings.DRAIN_S = 0.5
     listener = reserve_port()
     port = listener.getsockname()[1]
     web = server(host=HOST, port=port)

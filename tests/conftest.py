@@ -192,7 +192,7 @@ def live_app(transactional_db: None, upstream: "Upstream", monkeypatch: pytest.M
     from config import asgi
 
     # An answer that still runs when its test is through is ended, not waited for.
-    monkeypatch.setattr(asgi, "DRAIN_S", 0.0)
+    monkeypatch.setattr(settings, "DRAIN_S", 0.0)
     with live.serving(asgi.application, live.reserve_port()) as url:
         yield url
 

@@ -25,8 +25,8 @@ from typing import Any
 from benchmarks import report
 from tests.services.redis import throwaway_redis
 
-ROUNDS = 3
-REPEATS = 40
+ROUNDS = 5
+REPEATS = 60
 # By database and by what is read, p50 and p99 in ms; "calls" is how many there are.
 Results = dict[str, dict[str, dict[str, float]]]
 

@@ -1,14 +1,17 @@
 """``make bench``: the door beside its peers, in one run. Writes the part "door" of the benchmarks' page.
 
 What is measured runs on one core (the first), the fake vendor and the load on the other; with ``--processes 2`` there
-are two of each product, which share both cores with the vendor, the load and Sluice's database. Sluice has PostgreSQL
-and Redis and records every call durably; the peers record nothing. A peer that is not given is left out: ``--litellm
-DIR`` is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with ``@portkey-ai/gateway``.
+are two of each product, which share both cores with the vendor, the load and Sluice's database. All stand there the
+whole time and are measured by turns, so that all meet the same machine; a figure is the median of its rounds. Sluice
+has PostgreSQL and Redis and records every call durably; the peers record nothing. A peer that is not given is left out:
+``--litellm DIR`` is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with
+``@portkey-ai/gateway``.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,7 @@ from typing import Any
 from benchmarks import report
 from benchmarks.running import ROOT, Process, cpu_seconds, manage, memory_kb, process, sluice_environment
 
-PORTS = {"upstream": 9100, "sluice": 9101, "litellm": 9102, "portkey": 9103}
+PORTS = {"upstream": 9100, "sluice": 9101, "litellm": 9102, "portkey": 9103, "sluice to gemini": 9104}
 # From a product's first process to its next one.
 NEXT_PORT = 20
 IN_FLIGHT = (1, 8, 32, 64)
@@ -31,7 +34,8 @@ Figures = dict[str, Any]
 def main() -> None:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--litellm", type=Path)
     parser.add_argument("--portkey", type=Path)
     parser.add_argument("--only", default="", help="one of sluice, litellm, portkey")
@@ -44,17 +48,19 @@ def main() -> None:
         home.chmod(0o755)
         vendor = [sys.executable, "-m", "benchmarks.door.upstream"]
         running.enter_context(process(vendor, port=PORTS["upstream"], core=_core(1, options)))
-        results = {"floor": _measure([PORTS["upstream"]], [], options, key="none")}
+        served: dict[str, Served] = {"floor": ([PORTS["upstream"]], [], "none", [])}
         for name, serve in (
-            ("sluice", partial(_sluice, share=0)),
-            ("sluice to gemini", partial(_sluice, share=100)),
+            ("sluice", partial(_sluice, name="sluice", share=0)),
+            ("sluice to gemini", partial(_sluice, name="sluice to gemini", share=100)),
             ("litellm", _litellm),
             ("portkey", _portkey),
         ):
             product = name.split()[0]
             if options.only in ("", product) and (product == "sluice" or getattr(options, product)):
-                with serve(home, options) as (ports, started, key, headers):
-                    results[name] = _measure(ports, started, options, key=key, headers=headers)
+                of_product = home / str(PORTS[name])
+                of_product.mkdir(mode=0o755)
+                served[name] = running.enter_context(serve(of_product, options))
+        results = _measure(served, options)
     text = _table(results)
     sys.stdout.write(text)
     if not options.print:
@@ -81,13 +87,13 @@ def _several(
 
 
 @contextmanager
-def _sluice(home: Path, options: argparse.Namespace, *, share: int) -> Iterator[Served]:
+def _sluice(home: Path, options: argparse.Namespace, *, name: str, share: int) -> Iterator[Served]:
     """All who ask have the same arm: 0 % the baseline, which is OpenAI's, 100 % the candidate, which is Gemini's."""
     with sluice_environment(home, upstream=PORTS["upstream"]) as environment:
         manage(["rollout", "set-traffic", str(share), "--yes", "--reason", "benchmark"], environment)
         key = manage(["create_api_key", "admin", "bench"], environment)
         command = [sys.executable, "-m", "config.web", "--port"]
-        with _several(lambda port: [*command, str(port)], PORTS["sluice"], options, environment) as (ports, started):
+        with _several(lambda port: [*command, str(port)], PORTS[name], options, environment) as (ports, started):
             yield ports, started, key, []
 
 
@@ -123,36 +129,50 @@ def _portkey(home: Path, options: argparse.Namespace) -> Iterator[Served]:
         yield ports, started, "none", ["x-portkey-provider: openai", host]
 
 
-def _measure(
-    ports: list[int],
-    started: list[Process],
-    options: argparse.Namespace,
-    *,
-    key: str,
-    headers: list[str] | None = None,
-) -> list[Figures]:
-    found = []
+def _measure(served: dict[str, Served], options: argparse.Namespace) -> dict[str, list[Figures]]:
+    results: dict[str, list[Figures]] = {name: [] for name in served}
     for stream in (False, True):
         for in_flight in options.in_flight:
-            pinned = ["taskset", "-c", "1"] if options.processes == 1 else []
-            command = [*pinned, sys.executable, "-m", "benchmarks.door.load"]
-            command += [*(f"http://127.0.0.1:{port}/v1" for port in ports), "--key", key, "--in-flight", str(in_flight)]
-            command += ["--seconds", str(options.seconds), *(["--stream"] if stream else [])]
-            command += [part for header in headers or [] for part in ("--header", header)]
-            before = sum(map(cpu_seconds, started))
-            out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
-            figures = json.loads(out)
-            # The load warms up for a second of its time.
-            spent = sum(map(cpu_seconds, started)) - before
-            share = options.seconds / (options.seconds + 1)
-            figures |= {
-                "stream": stream,
-                "in_flight": in_flight,
-                "memory_mb": sum(map(memory_kb, started)) >> 10 if started else None,
-            }
-            figures["cpu_ms"] = round(1000 * spent * share / max(1, figures["requests"]), 2) if started else None
-            found.append(figures)
-            sys.stderr.write(f"{ports[0]} {'stream' if stream else 'whole'} {in_flight}: {figures['per_second']}/s\n")
+            rounds: dict[str, list[Figures]] = {name: [] for name in served}
+            for _round in range(options.rounds):
+                for name, product in served.items():
+                    rounds[name].append(_load(product, options, stream=stream, in_flight=in_flight))
+            for name, taken in rounds.items():
+                figures = {"stream": stream, "in_flight": in_flight, **_median(taken)}
+                results[name].append(figures)
+                sys.stderr.write(f"{name} {'stream' if stream else 'whole'} {in_flight}: {figures['per_second']}/s\n")
+    return results
+
+
+def _load(product: Served, options: argparse.Namespace, *, stream: bool, in_flight: int) -> Figures:
+    ports, started, key, headers = product
+    pinned = ["taskset", "-c", "1"] if options.processes == 1 else []
+    command = [*pinned, sys.executable, "-m", "benchmarks.door.load"]
+    command += [*(f"http://127.0.0.1:{port}/v1" for port in ports), "--key", key, "--in-flight", str(in_flight)]
+    command += ["--seconds", str(options.seconds), *(["--stream"] if stream else [])]
+    command += [part for header in headers for part in ("--header", header)]
+    before = sum(map(cpu_seconds, started))
+    figures: Figures = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
+    # The load warms up for a second of its time.
+    spent = (sum(map(cpu_seconds, started)) - before) * options.seconds / (options.seconds + 1)
+    figures["cpu_ms"] = round(1000 * spent / max(1, figures["requests"]), 2) if started else None
+    figures["memory_mb"] = sum(map(memory_kb, started)) >> 10 if started else None
+    return figures
+
+
+def _median(taken: list[Figures]) -> Figures:
+    """Figure by figure; what failed is added up."""
+    found: Figures = {}
+    for name, first in taken[0].items():
+        values = [each[name] for each in taken]
+        if isinstance(first, dict):
+            found[name] = _median(values)
+        elif name in ("requests", "errors"):
+            found[name] = sum(values)
+        elif isinstance(first, int | float):
+            found[name] = round(statistics.median(values), 3)
+        else:
+            found[name] = next((value for value in values if value is not None), None)
     return found
 
 

@@ -21,6 +21,8 @@ from tests.services.dialects import Dialect, Gemini, OpenAI
 
 HOST = "127.0.0.1"
 GEMINI_PATH = re.compile(r"/v1beta/models/(.+):streamGenerateContent")
+# Long enough that what is written before is read apart from what is written after.
+BETWEEN_S = 0.02
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -123,8 +125,11 @@ class HttpReply:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         content_type = "text/html" if content.startswith(b"<") else "application/json"
         self._head(status, {"content-type": content_type, "content-length": str(len(content)), **(headers or {})})
-        self._writer.write(content)
-        await self._writer.drain()
+        # A body may come in more than one piece.
+        for part in (content[: len(content) // 2], content[len(content) // 2 :]):
+            self._writer.write(part)
+            await self._writer.drain()
+            await asyncio.sleep(BETWEEN_S)
 
     async def start(self) -> None:
         self._head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})

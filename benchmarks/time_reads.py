@@ -1,11 +1,12 @@
 """Times what is read from the roll-ups, in two databases side by side: ``python -m benchmarks.time_reads``.
 
-``--small`` and ``--large`` are DATABASE_URLs of databases that ``load_calls`` and ``rebuild_rollups`` have filled. One
-process for each measures in turns, so that both meet the same machine; the table has each one's median and p99, and the
-ratio of the two. Status is asked for as a program does it, with a token, and the dashboard as a browser does, both
-through all that stands before them; what is timed ends with the first byte, which comes with the last. A process has
-settled down before, as the web process does: else one answer in forty would wait for a look through all that is loaded.
-It counts requests in a Redis of its own. ``--busy-day`` also times the daily report of a day, in the large one.
+``--small`` and ``--large`` are DATABASE_URLs of databases that ``load_calls`` and ``rebuild_rollups`` have filled. A
+process is on each, and they are asked by turns, one request at a time, so that both meet the same machine; the table
+has each one's median and p99, and the ratio of the two. Status is asked for as a program does it, with a token, and the
+dashboard as a browser does, both through all that stands before them; what is timed ends with the first byte, which
+comes with the last. A process has settled down before, as the web process does: else one answer in forty would wait for
+a look through all that is loaded. It counts requests in a Redis of its own. ``--busy-day`` also times the daily report
+of a day, in the large one.
 """
 
 import argparse
@@ -16,17 +17,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from benchmarks import report
 from tests.services.redis import throwaway_redis
 
-ROUNDS = 5
-REPEATS = 60
+REPEATS = 300
+WARM_UP = 5
+REPORT = "report of the busy day"
+REPORTS = 5
 # By database and by what is read, p50 and p99 in ms; "calls" is how many there are.
 Results = dict[str, dict[str, dict[str, float]]]
 
@@ -41,18 +45,13 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        json.dump(_measure(options.busy_day), sys.stdout)
+        _serve(options.busy_day)
         return
-    taken: dict[str, dict[str, list[float]]] = {"small": {}, "large": {}}
-    for _round in range(ROUNDS):
-        for size, of_size in taken.items():
-            busy_day = options.busy_day if size == "large" else None
-            for what, times in _in_a_process(vars(options)[size], busy_day).items():
-                of_size.setdefault(what, []).extend(times)
-    results = {
-        size: {what: {"p50": _percentile(times, 50), "p99": _percentile(times, 99)} for what, times in of_size.items()}
-        for size, of_size in taken.items()
-    }
+    with ExitStack() as running:
+        sizes = {
+            size: running.enter_context(_asked(vars(options)[size], options.busy_day)) for size in ("small", "large")
+        }
+        results = _compare(sizes, REPORT if options.busy_day else None)
     text = _table(results)
     sys.stdout.write(text)
     if not options.print:
@@ -76,21 +75,60 @@ def _beside(small: dict[str, float] | None, large: dict[str, float], percentile:
 
 
 def _percentile(taken: list[float], percent: int) -> float:
-    found = statistics.quantiles(taken, n=100, method="inclusive")[percent - 1] if len(taken) > 1 else taken[0]
-    return round(found, 1)
+    return round(statistics.quantiles(taken, n=100, method="inclusive")[percent - 1], 1)
 
 
-def _in_a_process(database: str, busy_day: date | None) -> dict[str, list[float]]:
+class Reader:
+    """A process on one database, which does what it is told to and says how long it took."""
+
+    def __init__(self, told: IO[str], says: IO[str]) -> None:
+        self._told, self._says = told, says
+        self.calls, *self.can = json.loads(self._said())
+
+    def ms(self, what: str) -> float:
+        """Of one go."""
+        self._told.write(f"{what}\n")
+        self._told.flush()
+        return float(self._said())
+
+    def _said(self) -> str:
+        line = self._says.readline()
+        if not line:
+            raise RuntimeError("a reader has ended by itself")
+        return line
+
+
+@contextmanager
+def _asked(database: str, busy_day: date | None) -> Iterator[Reader]:
     command = [sys.executable, "-m", "benchmarks.time_reads", "--measure"]
     command += ["--busy-day", busy_day.isoformat()] if busy_day else []
     with tempfile.TemporaryDirectory() as home, throwaway_redis(Path(home) / "redis.sock"):
-        environment = {**os.environ, "DATABASE_URL": database, "REDIS_URL": f"unix://{home}/redis.sock"}
-        output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-    measured: dict[str, list[float]] = json.loads(output)
-    return measured
+        # Asked more often in a minute than a program may.
+        own = {"DATABASE_URL": database, "REDIS_URL": f"unix://{home}/redis.sock", "API_RATE_LIMIT": "1000000"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, env={**os.environ, **own}, text=True, **pipes) as process:
+            told, says = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
+            yield Reader(told, says)
+            told.close()
 
 
-def _measure(busy_day: date | None) -> dict[str, list[float]]:
+def _compare(sizes: dict[str, Reader], report: str | None) -> Results:
+    results: Results = {size: {"calls": {"p50": reader.calls}} for size, reader in sizes.items()}
+    for what in sizes["large"].can:
+        asked = {"large": sizes["large"]} if what == report else sizes
+        taken: dict[str, list[float]] = {size: [] for size in asked}
+        for number in range(WARM_UP + (REPORTS if what == report else REPEATS)):
+            # Neither is always the second.
+            for size in sorted(asked, reverse=number % 2 == 0):
+                ms = asked[size].ms(what)
+                if number >= WARM_UP:
+                    taken[size].append(ms)
+        for size, times in taken.items():
+            results[size][what] = {"p50": _percentile(times, 50), "p99": _percentile(times, 99)}
+    return results
+
+
+def _serve(busy_day: date | None) -> None:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -120,18 +158,14 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
     # Files are hashed where a site is installed; here nothing was collected.
     plain = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     settle_down()
-    found = {
-        "calls": [float(ModelCall.objects.count())],
-        "decision": _times(lambda: decide_on(rollout, now=timezone.now())),
-    }
-    with override_settings(STORAGES=plain, ALLOWED_HOSTS=["*"]):
-        for what, client, path in (
-            ("status, 24 h", program, f"/api/v1/rollouts/{name}/status"),
-            ("status, 30 d", program, f"/api/v1/rollouts/{name}/status?hours=720"),
-            ("older status, 24 h", program, "/api/gemini-rollout-status"),
-            *((f"dashboard, {span}", browser, f"{page}?range={span}") for span in ("1h", "24h", "7d", "90d")),
-        ):
-            found[what] = _times(partial(_get, client, path))
+    works: dict[str, Callable[[], object]] = {"decision": lambda: decide_on(rollout, now=timezone.now())}
+    for what, client, path in (
+        ("status, 24 h", program, f"/api/v1/rollouts/{name}/status"),
+        ("status, 30 d", program, f"/api/v1/rollouts/{name}/status?hours=720"),
+        ("older status, 24 h", program, "/api/gemini-rollout-status"),
+        *((f"dashboard, {span}", browser, f"{page}?range={span}") for span in ("1h", "24h", "7d", "90d")),
+    ):
+        works[what] = partial(_get, client, path)
     if busy_day is not None:
 
         def build() -> None:
@@ -139,24 +173,19 @@ def _measure(busy_day: date | None) -> dict[str, list[float]]:
                 reports.build_report(Report.Kind.DAILY, name, busy_day, now=timezone.now() + timedelta(days=1))
                 transaction.set_rollback(True)
 
-        found["report of the busy day"] = _times(build, repeats=1)
-    return found
+        works[REPORT] = build
+    print(json.dumps([ModelCall.objects.count(), *works]), flush=True)
+    with override_settings(STORAGES=plain, ALLOWED_HOSTS=["*"]):
+        for line in sys.stdin:
+            before = time.perf_counter()
+            works[line.strip()]()
+            print(1000 * (time.perf_counter() - before), flush=True)
 
 
 def _get(client: Any, path: str) -> None:
     answer = client.get(path)
     if answer.status_code != 200:
         raise RuntimeError(f"{path} answered {answer.status_code}")
-
-
-def _times(work: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """In ms; the first go warms up and is not counted, unless it is the only one."""
-    taken = []
-    for _n in range(repeats + (repeats > 1)):
-        before = time.perf_counter()
-        work()
-        taken.append(1000 * (time.perf_counter() - before))
-    return taken[-repeats:]
 
 
 if __name__ == "__main__":

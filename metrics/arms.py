@@ -5,7 +5,7 @@ each bin of a histogram one. Pure: knows ``sums``; no Django, no clock and no st
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal, Self, TypeVar
 
@@ -32,7 +32,7 @@ class ArmSums:
     """
 
     numbers: dict[str, Row] = field(default_factory=dict)
-    bins: dict[BinsName, dict[int, Row]] = field(default_factory=dict)
+    bins: dict[BinsName, Mapping[int, Row]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, clusters: Mapping[int, ClusterSums]) -> Self:
@@ -60,7 +60,8 @@ class ArmSums:
         """Add another's sums, or take them away (``sign=-1``)."""
         _merge(self.numbers, other.numbers, sign)
         for name, rows in other.bins.items():
-            _merge(self.bins.setdefault(name, {}), rows, sign)
+            self.bins[name] = mine = {**self.bins.get(name, {})}
+            _merge(mine, rows, sign)
 
     def to_json(self) -> dict[str, Row]:
         """The numbers without the histograms, those that are 0 everywhere left out, in one order."""
@@ -81,13 +82,26 @@ def pack(bins: Mapping[int, Row]) -> bytes:
     return struct.pack(f"<{1 + len(counts)}i", span.start, *counts)
 
 
-def unpack(packed: bytes) -> dict[int, Row]:
-    """Back from ``pack``."""
-    if not packed:
-        return {}
-    (first,) = _FIRST.unpack_from(packed)
-    rows = _ROW.iter_unpack(memoryview(packed)[_FIRST.size :])
-    return dict(enumerate(rows, first))
+class Packed(Mapping[int, Row]):
+    """A histogram as ``pack`` gives it; a bin's row is unpacked when it is looked at."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self._first = _FIRST.unpack_from(packed)[0] if packed else 0
+
+    def __getitem__(self, number: int) -> Row:
+        """A bin's counts. Raises KeyError for one beyond the first and the last."""
+        if not 0 <= number - self._first < len(self):
+            raise KeyError(number)
+        return _ROW.unpack_from(self._packed, _FIRST.size + (number - self._first) * _ROW.size)
+
+    def __iter__(self) -> Iterator[int]:
+        """Lowest bin first."""
+        return iter(range(self._first, self._first + len(self)))
+
+    def __len__(self) -> int:
+        """How many bins lie from the first to the last that holds anything."""
+        return max(0, len(self._packed) - _FIRST.size) // _ROW.size
 
 
 def _merge(mine: dict[Key, Row], theirs: Mapping[Key, Row], sign: int) -> None:

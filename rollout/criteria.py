@@ -200,13 +200,14 @@ def _log(arm: Arm, measure: MeasureName) -> Clusters:
 
 
 def _quantile(measure: Measure, share: float) -> float | None:
-    """Where the quantile lies, in bins: 17.25 is a quarter into bin 17."""
-    bins = {number: sum(counts) for number, counts in measure.bins.items()}
-    wanted, below = share * sum(bins.values()), 0.0
-    for number in sorted(bins):
-        if below + bins[number] >= wanted > 0:
-            return number + (wanted - below) / bins[number]
-        below += bins[number]
+    """Where the quantile lies, in bins: 17.25 is a quarter into bin 17. Looks at no more bins than lie above it."""
+    up_to = sum(measure.n)
+    wanted = share * up_to
+    for number in sorted(measure.bins, reverse=True):
+        here = sum(measure.bins[number])
+        if up_to - here < wanted:
+            return number + (wanted - (up_to - here)) / here
+        up_to -= here
     return None
 
 
@@ -214,7 +215,7 @@ def _beyond(measure: Measure, limit: float) -> Clusters:
     """How many calls of each cluster lie beyond a place in bins; the bin that holds it counts in part."""
     whole, part = math.floor(limit), 1 - (limit - math.floor(limit))
     nothing = [0] * len(measure.n)
-    above = map(sum, zip(nothing, *(counts for number, counts in measure.bins.items() if number > whole), strict=True))
+    above = map(sum, zip(nothing, *(measure.bins[number] for number in measure.bins if number > whole), strict=True))
     at = measure.bins.get(whole, nothing)
     return Clusters([of + part * here for of, here in zip(above, at, strict=True)], measure.n)
 

@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.arms import BINS, NUMBERS, ArmSums, pack, unpack
+from metrics.arms import BINS, NUMBERS, ArmSums, Packed, pack
 from metrics.fold import Fold, side_by_side
 from metrics.models import ArmSum, ModelCall, RollupState
 from metrics.rollup import newest_windows, roll_up, rows
@@ -44,7 +44,7 @@ def test_what_is_put_side_by_side_is_found_in_its_place(clusters):
         assert list(arm.each(name)) == [getattr(clusters.get(place, ClusterSums()), name) for place in range(CLUSTERS)]
         assert arm.total(name) == sum(getattr(sums, name) for sums in clusters.values())
     for name in BINS:
-        found = unpack(pack(arm.bins[name]))
+        found = Packed(pack(arm.bins[name]))
         for place in range(CLUSTERS):
             counts = {str(number): row[place] for number, row in found.items() if row[place]}
             assert counts == getattr(clusters.get(place, ClusterSums()), name)
@@ -67,7 +67,7 @@ def test_nothing_is_stored_of_nothing():
     arm.merge(ArmSums.of({3: ClusterSums(n=1, ttft_bins={"100": 1})}), -1)
 
     assert as_stored(arm) == ({}, b"", b"")
-    assert unpack(b"") == {}
+    assert Packed(b"") == {}
 
 
 def test_a_count_that_has_no_room_is_an_error_and_not_another_number():

@@ -22,6 +22,8 @@ _ROW = struct.Struct(f"<{CLUSTERS}i")
 # One whole number for each cluster, by its place.
 Row = Sequence[int]
 _NOTHING: Row = (0,) * CLUSTERS
+# By name; each has a row for every bin.
+Histograms = dict[BinsName, Mapping[int, Row]]
 
 
 @dataclass(kw_only=True)
@@ -32,7 +34,7 @@ class ArmSums:
     """
 
     numbers: dict[str, Row] = field(default_factory=dict)
-    bins: dict[BinsName, Mapping[int, Row]] = field(default_factory=dict)
+    bins: Histograms = field(default_factory=dict)
 
     @classmethod
     def of(cls, clusters: Mapping[int, ClusterSums]) -> Self:

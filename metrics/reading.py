@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from django.db import connections, router
 
-from metrics.arms import BINS, ArmSums, BinsName, Packed
+from metrics.arms import BINS, ArmSums, BinsName, Histograms, Packed
 from metrics.health import ArmHealth, Health, Point
 from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
@@ -239,5 +239,5 @@ def _arms(rollout: str, run: int, bins: Sequence[BinsName]) -> Iterator[tuple[st
     with connections[router.db_for_read(ArmSum)].cursor() as cursor:
         cursor.execute(_ARMS.format("".join(f", {name}" for name in bins)), [rollout, run])
         for scope, stretch, arm, numbers, *packed in cursor.fetchall():
-            histograms = {name: Packed(bytes(rows)) for name, rows in zip(bins, packed, strict=True)}
+            histograms: Histograms = {name: Packed(bytes(rows)) for name, rows in zip(bins, packed, strict=True)}
             yield scope, stretch, arm, ArmSums(numbers=json.loads(numbers), bins=histograms)

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 
-from metrics.arms import BINS, ArmSums, Packed, pack
+from metrics.arms import BINS, ArmSums, Histograms, Packed, pack
 from metrics.fold import (
     ArmKey,
     CallRow,
@@ -254,7 +254,7 @@ def _add_arms(deltas: Mapping[ArmKey, ArmSums]) -> None:
 def stored_arms(wanted: "models.QuerySet[ArmSum]") -> Iterator[tuple[ArmKey, ArmSums]]:
     """Arms' sums as they are stored."""
     for row in wanted:
-        bins = {name: Packed(bytes(getattr(row, name))) for name in BINS}
+        bins: Histograms = {name: Packed(bytes(getattr(row, name))) for name in BINS}
         yield ArmKey(*(getattr(row, name) for name in ArmKey._fields)), ArmSums(numbers=row.sums, bins=bins)
 
 

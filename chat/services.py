@@ -131,9 +131,10 @@ def rate(*, user: User, reply_id: UUID, rating: int | None, reason: str = "") ->
         raise AnswerRefused("bad_reason")
     with transaction.atomic():
         reply = get_reply(user=user, reply_id=reply_id)
+        # The call before the message, as where an answer ends: else the two could wait for each other.
+        metrics_services.rate(reply.id, rating, reason)
         reply.rating, reply.rating_reason = rating, reason
         reply.save(update_fields=["rating", "rating_reason"])
-        metrics_services.rate(reply.id, rating, reason)
     return reply
 
 

@@ -1,8 +1,10 @@
 import uuid
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from chat import services
@@ -274,3 +276,30 @@ def test_text_that_a_database_cannot_hold_is_stored_replaced():
 
     assert reply.reply_to is not None
     assert reply.reply_to.text == "a�b"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rating_that_comes_while_its_answer_ends_waits_for_it():
+    user = UserFactory()
+    reply, job = send(user)
+    assert job is not None
+
+    def rate() -> None:
+        try:
+            services.rate(user=user, reply_id=reply.id, rating=4)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        with transaction.atomic():
+            # As an answer ends: its call, and then its message.
+            ModelCall.objects.filter(answer_id=reply.id).update(outcome="ok")
+            rating = elsewhere.submit(rate)
+            wait([rating], timeout=0.5)
+            Message.objects.filter(id=reply.id).update(state="complete")
+        rating.result()
+
+    reply.refresh_from_db()
+    assert (reply.state, reply.rating) == ("complete", 4)
+    call = ModelCall.objects.get()
+    assert (call.outcome, call.rating) == ("ok", 4)

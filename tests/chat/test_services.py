@@ -293,7 +293,7 @@ def test_a_rating_that_comes_while_its_answer_ends_waits_for_it():
     with ThreadPoolExecutor(1) as elsewhere:
         with transaction.atomic():
             # As an answer ends: its call, and then its message.
-            ModelCall.objects.filter(answer_id=reply.id).update(outcome="ok")
+            ModelCall.objects.filter(answer_id=reply.id).update(outcome="ok", ended_at=timezone.now())
             rating = elsewhere.submit(rate)
             wait([rating], timeout=0.5)
             Message.objects.filter(id=reply.id).update(state="complete")

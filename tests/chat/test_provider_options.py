@@ -1,22 +1,15 @@
 """Pictures, JSON and options through every provider adapter (chat/providers/base.py), over real HTTP."""
 
-import asyncio
 import base64
 import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-import httpx2
 import pytest
-from google import genai
-from google.genai import types
 
 from chat.providers import gemini_request
 from chat.providers.base import ChatMessage, ChatRequest, Image, Options, Tool, ToolCall, Unsupported
 from chat.providers.gemini import GeminiProvider
-from chat.providers.gemini_request import join_call_id
 from chat.providers.openai import OpenAIProvider, to_document
 from simulator.behaviour import Behaviour, Behaviours
 from simulator.upstream import Upstream
@@ -39,7 +32,6 @@ SCHEMA = {
 }
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "pet", "strict": True, "schema": SCHEMA}}
 TOOL = Tool(name="weather", description="What the sky does", parameters=SCHEMA)
-URL_SAFE = str.maketrans("-_", "+/")
 GEMINI = Vendor(name="gemini")
 OPENAI = Vendor(name="openai")
 
@@ -249,70 +241,6 @@ def test_effort_is_a_budget_or_a_level_by_the_models_generation(
     asked = gemini_request.to_document(with_options(model, reasoning_effort=effort))
 
     assert asked["generationConfig"] == {"thinkingConfig": thinking}
-
-
-def test_what_gemini_is_sent_is_what_its_sdk_would_send(faulty: FaultyUpstream) -> None:
-    call = ToolCall(id=join_call_id("1", b"\xfb\xff signed"), name="weather", arguments='{"city_name": "Ulm"}')
-    asked = request(
-        "gemini-3.1-pro",
-        ChatMessage(role="system", text="Be brief."),
-        user("Look", Image(url=DATA_URL, detail="high"), Image(url=HTTPS_URL, detail="high")),
-        ChatMessage(role="assistant", text="One moment.", tool_calls=(call, replace(call, id="call_2"))),
-        ChatMessage(role="tool", tool_call_id=call.id, text='{"sky_now": "blue"}'),
-        ChatMessage(role="tool", tool_call_id="call_2", text="rain"),
-        options=Options(
-            temperature=0.5,
-            top_p=0.25,
-            max_tokens=7,
-            seed=5,
-            presence_penalty=1,
-            frequency_penalty=-1,
-            stop=("END",),
-            reasoning_effort="low",
-            response_format=JSON_SCHEMA,
-            tools=(TOOL, Tool(name="clock")),
-            tool_choice={"type": "function", "function": {"name": "weather"}},
-        ),
-    )
-
-    ours = gemini_request.to_document(asked)
-    theirs = asyncio.run(by_the_sdk(faulty, ours))
-
-    # The SDK mixes its own names with the documented ones; the vendor takes both.
-    assert camel(ours) == ours
-    assert camel(theirs) == camel(ours)
-
-
-async def by_the_sdk(faulty: FaultyUpstream, document: dict[str, Any]) -> Any:
-    """The body that the SDK sends where it is asked for the same by its own types."""
-    config = types.GenerateContentConfig.model_validate(
-        {
-            **document["generationConfig"],
-            **{name: document[name] for name in ("systemInstruction", "tools", "toolConfig")},
-            "automaticFunctionCalling": {"disable": True},
-        }
-    )
-    turns = [types.Content.model_validate(turn) for turn in document["contents"]]
-    async with httpx2.AsyncClient() as http:
-        options = types.HttpOptions(base_url=faulty.url, api_version="v1beta", httpx_async_client=http)
-        models = genai.Client(api_key=KEY, vertexai=False, http_options=options).aio.models
-        async for _chunk in await models.generate_content_stream(model="ok", contents=turns, config=config):
-            pass
-    return faulty.requests[-1].body
-
-
-def camel(value: Any) -> Any:
-    """With the documented names, but in what is the caller's own; base64 in its usual letters."""
-    if isinstance(value, list):
-        return [camel(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    own = ("args", "response", "parametersJsonSchema", "responseJsonSchema")
-    named = {re.sub("_(.)", lambda found: found[1].upper(), name): each for name, each in value.items()}
-    return {
-        name: each if name in own else each.translate(URL_SAFE) if name == "thoughtSignature" else camel(each)
-        for name, each in named.items()
-    }
 
 
 CALL = ToolCall(id="call_1", name="weather", arguments="{}")

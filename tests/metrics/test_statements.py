@@ -17,7 +17,6 @@ def values(found: ModelCall | Slice) -> dict[str, object]:
 
 def test_rows_are_the_objects_that_the_models_would_give():
     call = ModelCallFactory(candidate=True, cost_usd=Decimal("0.0004"), baseline_cost_usd=None, rating=3)
-    call.refresh_from_db()
     roll_up(now=NOW)
     parts = list(Slice.objects.order_by("pk"))
     call_table, slice_table = ModelCall._meta.db_table, Slice._meta.db_table

@@ -1,4 +1,7 @@
-"""Google's Gemini, through the vendor's SDK. How requests are put in its words is in ``gemini_request``."""
+"""Google's Gemini: the vendor's SDK says where and with what key, we send and read.
+
+How requests are put in Gemini's words is in ``gemini_request``.
+"""
 
 import base64
 import json

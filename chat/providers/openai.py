@@ -1,7 +1,7 @@
-"""OpenAI, and whatever speaks its protocol (OpenRouter), through the vendor's SDK.
+"""OpenAI, and whatever speaks its protocol (OpenRouter): the vendor's SDK says where and with what key, we send and read.
 
-Reads the stream by the SDK's public raw path and takes the few fields that are needed: parsing each
-chunk into the SDK's models costs ten times as much. Text that comes after a finish reason is ignored.
+Of each chunk the few fields are taken that are needed: parsing it into the SDK's models costs ten times as much. Text
+that comes after a finish reason is ignored.
 """
 
 import asyncio

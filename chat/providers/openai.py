@@ -1,4 +1,4 @@
-"""OpenAI, and whatever speaks its protocol (OpenRouter): the vendor's SDK says where and with what key, we send and read.
+"""OpenAI, and whatever speaks its protocol (OpenRouter): its SDK says where and with what key, we send and read.
 
 Of each chunk the few fields are taken that are needed: parsing it into the SDK's models costs ten times as much. Text
 that comes after a finish reason is ignored.

@@ -10,7 +10,9 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.request import getproxies
 
@@ -24,8 +26,8 @@ from chat.providers.base import ProviderTimeout, ProviderUnavailable
 _NOT_SHARED = frozenset(("host", "connection", "content-length", "transfer-encoding", "accept-encoding"))
 # A body that was read is neither compressed nor in chunks any more.
 _OF_THE_WIRE = frozenset(("content-encoding", "content-length", "transfer-encoding"))
-# As long as httpx keeps one; a server that closes it earlier would fail the next request.
-KEEPALIVE_S = 5.0
+# Shorter than the 5 s of uvicorn and Node, so that it is us who close a connection that nobody uses.
+KEEPALIVE_S = 4.0
 # More of a refusal is not read.
 MAX_REFUSAL_BYTES = 1 << 20
 
@@ -110,13 +112,7 @@ class Sender:
         if self._session is None:
             self._session = _session()
         try:
-            response = await self._session.post(
-                template.url,
-                data=_json(document),
-                headers=template.headers,
-                allow_redirects=False,
-                timeout=_timeout(connect_timeout_s),
-            )
+            response = await self._send(self._session, template, _json(document), _timeout(connect_timeout_s))
         except TimeoutError:
             told = f"{self._vendor} could not be reached in time."
             raise ProviderTimeout(told, error_class="timeout_connect") from None
@@ -126,6 +122,40 @@ class Sender:
             yield response
         finally:
             response.close()
+
+    async def _send(
+        self, session: aiohttp.ClientSession, template: Template, body: bytes, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """Once; or once more where it went out on a kept connection that the vendor was just closing, which is nobody's
+        fault (RFC 9112, 9.3.1).
+        """
+        used = _Used()
+        post = partial(
+            session.post,
+            template.url,
+            data=body,
+            headers=template.headers,
+            allow_redirects=False,
+            timeout=timeout,
+            trace_request_ctx=used,
+        )
+        try:
+            return await post()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not used.kept:
+                raise
+        return await post()
+
+
+@dataclass
+class _Used:
+    """The connection that a request went out on, and whether it had been kept from an earlier one."""
+
+    kept: bool = False
+
+
+async def _note_kept(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.kept = True
 
 
 @lru_cache(maxsize=1)
@@ -146,10 +176,13 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _session() -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_kept)
     return aiohttp.ClientSession(
         # Whoever asks has a place already (``capacity``). 0 is no limit.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=trusted()),
         cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
         # Looked up for each request where it is on.
         trust_env=bool(getproxies()),
     )

@@ -160,6 +160,10 @@ async def _reset(reply: Reply, ask: Ask) -> None:
     reply.reset()
 
 
+async def _close(reply: Reply, ask: Ask) -> None:
+    reply.reset()
+
+
 async def _hang(reply: Reply, ask: Ask) -> None:
     await asyncio.Event().wait()
 
@@ -192,6 +196,8 @@ async def _redirect(reply: Reply, ask: Ask) -> None:
 
 FAULTS: dict[str, Fault] = {
     "ok": _events(lambda ask: [*ask.tokens(len(TOKENS)), *ask.ending()]),
+    "kept": _events(lambda ask: [*ask.tokens(len(TOKENS)), *ask.ending()]),
+    "closes": _close,
     "p04-401-echo": _echo_key,
     "p05": _status(403),
     "p06": _status(404),

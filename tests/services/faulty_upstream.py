@@ -23,6 +23,8 @@ HOST = "127.0.0.1"
 GEMINI_PATH = re.compile(r"/v1beta/models/(.+):streamGenerateContent")
 # Long enough that what is written before is read apart from what is written after.
 BETWEEN_S = 0.02
+# Answered, and torn down when it is asked for once more on the same connection.
+KEPT = "kept"
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -85,11 +87,16 @@ class FaultyUpstream:
             self._connections.remove(task)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        received = await _read(reader)
-        with self._arrived:
-            self.requests.append(received)
-            self._arrived.notify_all()
-        work = asyncio.create_task(self._answer(received, HttpReply(writer)))
+        received = await self._receive(reader)
+        reply = HttpReply(writer)
+        if received.model == KEPT:
+            reply.connection = "keep-alive"
+            await self._answer(received, reply)
+            await self._receive(reader)
+            # As a server does whose own time for an idle connection ran out while the request was under way.
+            reply.reset()
+            return
+        work = asyncio.create_task(self._answer(received, reply))
         gone = asyncio.create_task(_hung_up(reader))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +111,13 @@ class FaultyUpstream:
             gone.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
 
+    async def _receive(self, reader: asyncio.StreamReader) -> Received:
+        received = await _read(reader)
+        with self._arrived:
+            self.requests.append(received)
+            self._arrived.notify_all()
+        return received
+
     async def _answer(self, received: Received, reply: "HttpReply") -> None:
         fault = faults.find(received.model)
         if fault is None:
@@ -116,10 +130,11 @@ class FaultyUpstream:
 
 
 class HttpReply:
-    """A ``faults.Reply`` on one connection, which is closed after it."""
+    """A ``faults.Reply`` on one connection, and what it says will become of that."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        self.connection = "close"
 
     async def whole(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -153,7 +168,7 @@ class HttpReply:
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         lines = [
             f"HTTP/1.1 {status} Whatever",
-            "connection: close",
+            f"connection: {self.connection}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
         self._writer.write("\r\n".join([*lines, "", ""]).encode())

@@ -1,0 +1,40 @@
+"""Connections that every adapter keeps for later requests, and that the vendor closes in the meantime."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from chat.providers.base import ProviderUnavailable
+from tests.chat.vendors import Vendor, answer, ask, for_each_vendor, text_of
+from tests.services.faults import TOKENS
+from tests.services.faulty_upstream import KEPT, FaultyUpstream, faulty_upstream
+
+pytestmark = for_each_vendor
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyUpstream]:
+    with faulty_upstream() as upstream:
+        yield upstream
+
+
+def test_a_kept_connection_that_the_vendor_closed_fails_nobody(vendor: Vendor, faulty: FaultyUpstream) -> None:
+    async def ask_twice() -> list[str]:
+        async with vendor.adapter(faulty.url) as provider:
+            return [text_of([event async for event in provider.stream(ask(KEPT))]) for _ in range(2)]
+
+    texts = asyncio.run(ask_twice())
+
+    assert texts == ["".join(TOKENS)] * 2
+    # The second came twice: on the connection that was no more, and on a new one.
+    assert len(faulty.requests) == 3
+
+
+def test_a_new_connection_that_the_vendor_closes_is_asked_on_once(vendor: Vendor, faulty: FaultyUpstream) -> None:
+    events, error = answer(vendor, faulty.url, ask("closes"))
+
+    assert events == []
+    assert isinstance(error, ProviderUnavailable)
+    assert error.error_class == "connect"
+    assert len(faulty.requests) == 1

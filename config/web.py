@@ -18,6 +18,9 @@ from config.asgi import application, drain
 HOST = "127.0.0.1"
 # For streams to send their last event after the answers have ended, in seconds.
 STREAM_GRACE_S = 5
+# For a connection without a request, in seconds. Longer than load balancers (60) and SDKs (5) keep one: were it us who
+# close it, a request could be under way on it.
+KEEPALIVE_S = 75
 # How long a database thread may keep the event loop from going on. Python's own is 5 ms, and the loop lets go at
 # each system call.
 SWITCH_S = 0.0005
@@ -56,6 +59,7 @@ def server(*, host: str, port: int) -> Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEPALIVE_S,
             timeout_graceful_shutdown=round(settings.DRAIN_S) + STREAM_GRACE_S,
         )
     )

@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import connection
-
 from chat.models import Conversation, Message
 from metrics import statements
 
@@ -40,10 +38,8 @@ def change_running(changes: Sequence[tuple[UUID, dict[str, Any]]]) -> None:
 
 def state_of(reply_id: UUID, *, user_id: int) -> str | None:
     """How a person's own reply stands; ``None`` where there is none."""
-    with connection.cursor() as cursor:
-        cursor.execute(_state_sql(), [*statements.prepared(Message, [("id", reply_id)]), user_id])
-        row = cursor.fetchone()
-    return None if row is None else str(row[0])
+    found = statements.fetch(_state_sql(), [*statements.prepared(Message, [("id", reply_id)]), user_id])
+    return str(found[0][0]) if found else None
 
 
 @cache

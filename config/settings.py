@@ -67,6 +67,8 @@ if env.str("DATABASE_REPLICA_URL", ""):
     DATABASES["replica"] = env.dj_db_url("DATABASE_REPLICA_URL")
 DATABASE_ROUTERS = ["metrics.replica.Router"]
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 10, validate=validate.Range(min=1))
+# Whether PostgreSQL keeps the plans of statements that are always the same (see metrics.statements).
+DATABASE_PREPARE = env.bool("DATABASE_PREPARE", True)
 REDIS_URL = env.str("REDIS_URL", f"unix://{redis_socket()}")
 TIME_ZONE = env.str("TIME_ZONE", "UTC")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
@@ -261,6 +263,7 @@ for _alias, _database in DATABASES.items():
         }
     else:
         _database["OPTIONS"] = {
+            "prepare_threshold": 0 if DATABASE_PREPARE else None,
             **_database.get("OPTIONS", {}),
             # Nobody waits long for the replica: the primary has the same figures.
             "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3 if _alias == "replica" else 10},

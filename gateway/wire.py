@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chat.json_bytes import read_json, write_json
 from chat.providers.base import ChatMessage, Image, Options, Role, Tool, ToolCall
 from gateway.errors import ApiError
 
@@ -45,7 +46,7 @@ class Completion:
 def parse_completion(body: bytes) -> Completion:
     """Read a request's body. Raises ApiError (400), which names the parameter."""
     try:
-        given = json.loads(body)
+        given = read_json(body)
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.", code="invalid_json") from None
     if not isinstance(given, dict):
@@ -101,7 +102,7 @@ class ChunkWriter:
 
     def __init__(self, *, answer_id: str, created: int, model: str) -> None:
         head = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
-        self._head = b"data: " + json.dumps(head, ensure_ascii=False).encode()[:-1]
+        self._head = b"data: " + write_json(head)[:-1]
         self._begun = False
         before, after = self._chunk({"content": "|"}, None).split(b'"|"')
         self._text = before, after
@@ -110,7 +111,7 @@ class ChunkWriter:
         """A piece of text: as ``delta`` writes it, and most of what is ever written."""
         if not self._begun:
             return self.delta({"content": text})
-        return self._text[0] + json.dumps(text, ensure_ascii=False).encode() + self._text[1]
+        return self._text[0] + write_json(text) + self._text[1]
 
     def delta(self, delta: Mapping[str, Any]) -> bytes:
         """A piece of the answer; the first one says whose turn it is."""
@@ -125,11 +126,11 @@ class ChunkWriter:
 
     def usage(self, usage: Mapping[str, Any] | None) -> bytes:
         """The chunk that has the usage alone."""
-        return self._head + b', "choices": [], "usage": ' + json.dumps(usage).encode() + b"}\n\n"
+        return self._head + b',"choices":[],"usage":' + write_json(usage) + b"}\n\n"
 
     def _chunk(self, delta: Mapping[str, Any], reason: str | None) -> bytes:
-        choice = json.dumps({"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}, ensure_ascii=False)
-        return self._head + b', "choices": [' + choice.encode() + b"]}\n\n"
+        choice = write_json({"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason})
+        return self._head + b',"choices":[' + choice + b"]}\n\n"
 
 
 DONE = b"data: [DONE]\n\n"

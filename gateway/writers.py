@@ -1,10 +1,10 @@
 """An answer as it goes out: whole, or in pieces. Knows OpenAI's documents; sends nothing itself."""
 
 import asyncio
-import json
 from typing import Any
 
 from chat.attempt import Attempt
+from chat.json_bytes import write_json
 from chat.providers.base import ToolCallDelta
 from gateway.answering import Job
 from gateway.errors import ApiError, error_of
@@ -70,7 +70,7 @@ class WholeWriter:
             finish_reason=finish_reason(attempt),
             usage=usage_document(attempt.usage),
         )
-        return json.dumps(document, ensure_ascii=False).encode()
+        return write_json(document)
 
 
 class ClientGone(Exception):

@@ -4,22 +4,21 @@ Never scans calls, but where a window ends in the past: who was there then is co
 services; is told the time.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from django.db import connections, router
+from django.db import router
 
 from metrics.arms import BINS, ArmSums, BinsName, Histograms, Packed
 from metrics.health import ArmHealth, Health, Point
 from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
-from metrics.slice_sums import added_up, documents, extent, in_turn
+from metrics.slice_sums import added_up, documents, extent, in_turn, whole_numbers
 from metrics.slices import Cut, Grain, ceil, cover, floor
-from metrics.statements import columns, select
+from metrics.statements import columns, fetch, select
 from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
 
@@ -236,8 +235,7 @@ def _windows(rollout: str, run: int) -> list[Window]:
 
 def _arms(rollout: str, run: int, bins: Sequence[BinsName]) -> Iterator[tuple[str, int, str, ArmSums]]:
     """Scope, stretch, arm and sums, with these histograms."""
-    with connections[router.db_for_read(ArmSum)].cursor() as cursor:
-        cursor.execute(_ARMS.format("".join(f", {name}" for name in bins)), [rollout, run])
-        for scope, stretch, arm, numbers, *packed in cursor.fetchall():
-            histograms: Histograms = {name: Packed(bytes(rows)) for name, rows in zip(bins, packed, strict=True)}
-            yield scope, stretch, arm, ArmSums(numbers=json.loads(numbers), bins=histograms)
+    statement = _ARMS.format("".join(f", {name}" for name in bins))
+    for scope, stretch, arm, numbers, *packed in fetch(statement, [rollout, run], using=router.db_for_read(ArmSum)):
+        histograms: Histograms = {name: Packed(bytes(rows)) for name, rows in zip(bins, packed, strict=True)}
+        yield scope, stretch, arm, ArmSums(numbers=whole_numbers(numbers), bins=histograms)

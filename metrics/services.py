@@ -95,7 +95,7 @@ def close_calls(ends: Sequence[tuple[UUID, datetime, CallEnd]]) -> int:
 def end_columns(end: CallEnd) -> dict[str, Any]:
     """The columns of a call's row that its end fills in."""
     return {
-        "outcome": Outcome(end.outcome),
+        "outcome": Outcome(end.outcome).value,
         "ended_at": end.ended_at,
         "ttft_ms": end.ttft_ms,
         "latency_ms": end.latency_ms,

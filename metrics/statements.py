@@ -1,15 +1,18 @@
 """Rows by SQL that is made once: for statements that each answer needs, and that are always the same.
 
-Compiling them anew costs three times what the database needs for them. Knows models as tables; nobody's in particular.
+Compiling them anew costs three times what the database needs for them, and its planning them anew as much again.
+Knows models as tables; nobody's in particular.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model
+from django.db.backends.utils import CursorWrapper
+from django.db.models import CharField, Field, Model, TextField
 
 
 def select(
@@ -20,10 +23,23 @@ def select(
     What Django's ``raw`` does, but that it asks each time which columns there are.
     """
     connection = connections[using]
-    with connection.cursor() as cursor:
+    return [_objects(row, models, connection) for row in fetch(statement, given, using=using)]
+
+
+def fetch(statement: str, given: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS) -> list[tuple[Any, ...]]:
+    """All rows of a statement."""
+    with _cursor(connections[using]) as cursor:
         cursor.execute(statement, given)
-        rows = cursor.fetchall()
-    return [_objects(row, models, connection) for row in rows]
+        return list(cursor.fetchall())
+
+
+def _cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
+    """Whose statements PostgreSQL plans once for a connection and not each time, which takes longer than they do."""
+    # Where statements are logged it is with their values, which Django's own cursor puts in.
+    if connection.vendor != "postgresql" or connection.queries_logged:
+        return connection.cursor()
+    connection.ensure_connection()
+    return connection.make_cursor(cast("CursorWrapper", psycopg.Cursor(connection.connection)))
 
 
 @cache
@@ -63,7 +79,7 @@ def insert(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows in one statement: values by attribute, the same ones in each; the others are their defaults."""
     sql, row = _insertion(model, tuple(rows[0]))
     values = [value for each in rows for value in prepared(model, each.items())]
-    with connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         cursor.execute(f"{sql} {', '.join([row] * len(rows))}", values)
 
 
@@ -76,20 +92,36 @@ def change(
     """
     found, new = rows[0]
     values = [[*prepared(model, changed.items()), *prepared(model, which.items())] for which, changed in rows]
-    with connection.cursor() as cursor:
-        cursor.executemany(_change(model, tuple(found), tuple(new), only), values)
+    with _cursor(connection) as cursor:
+        sql = _change(model, tuple(found), tuple(new), only)
+        if len(values) == 1:
+            # Without the trip's beginning and end, which cost as much again.
+            cursor.execute(sql, values[0])
+        else:
+            cursor.executemany(sql, values)
         return int(cursor.rowcount)
 
 
 def prepared(model: type[Model], values: Iterable[tuple[str, Any]]) -> list[Any]:
     """Values by attribute, as the database takes them."""
-    fields = _fields(model)
-    return [fields[name].get_db_prep_save(value, connection) for name, value in values]
+    fields, texts = _fields(model), _texts(model)
+    return [
+        value
+        if value is None or (type(value) is str and name in texts)
+        else fields[name].get_db_prep_save(value, connection)
+        for name, value in values
+    ]
 
 
 @cache
 def _fields(model: type[Model]) -> "dict[str, Field[Any, Any]]":
     return {field.attname: field for field in model._meta.concrete_fields}
+
+
+@cache
+def _texts(model: type[Model]) -> frozenset[str]:
+    """The attributes whose text is stored as it is: asking the field takes longer than all the rest."""
+    return frozenset(name for name, field in _fields(model).items() if isinstance(field, CharField | TextField))
 
 
 @cache

@@ -24,7 +24,7 @@ from rollout.proposals import propose, takes_two
 from rollout.ramp import Verb
 from rollout.refusals import ChangeRefused, ChangeWaits, RolloutNotFound, VerbRefused, VersionConflict, not_found
 from rollout.sharing import Splits, lock_baseline, moved, splits_of
-from rollout.steering import STEERING, apply, as_changes, describe, parse_percent, ramp_of, refuse_unknown
+from rollout.steering import STANDING, STEERING, apply, as_changes, describe, parse_percent, ramp_of, refuse_unknown
 
 __all__ = [
     "AUTOPILOT",
@@ -266,7 +266,7 @@ def _change(
 def _advance(rollout: Rollout, diff: Mapping[str, Sequence[Any]]) -> None:
     """Another share begins a stretch; a start, or people dealt anew, begins a run, where older figures don't count."""
     starts = diff.get("enabled") == [False, True] or diff.get("ramp_state") == ["completed", "running"]
-    if not starts and not {*STEERING, "split"} & diff.keys():
+    if not starts and not set(STANDING) & diff.keys():
         return
     rollout.stretch += 1
     if "salt" in diff or starts:

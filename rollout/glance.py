@@ -12,9 +12,10 @@ from typing import NamedTuple
 from django.db import connection
 
 from metrics.reading import UpTo
-from metrics.statements import columns, select
-from rollout.models import Evaluation, Rollout
+from metrics.statements import columns, fetch, select
+from rollout.models import Evaluation, Rollout, RolloutChange, Stage
 from rollout.refusals import not_found
+from rollout.steering import STANDING
 
 # Always the same: to compile them anew each time takes more than to run them.
 _SIBLINGS = f"""
@@ -24,6 +25,19 @@ _SIBLINGS = f"""
 # In the order of its own index.
 _NEWEST = f"""
     SELECT id, evidence FROM {Evaluation._meta.db_table} WHERE rollout = %s ORDER BY first_at DESC, id DESC LIMIT 1
+"""  # noqa: S608
+
+_STAGES = f"""
+    SELECT {columns(Stage, "stage")} FROM {Stage._meta.db_table} stage WHERE rollout_id = %s ORDER BY position
+"""  # noqa: S608
+# What has_any_keys is to each.
+_HAS_ANY = {
+    "postgresql": f"changes ?| ARRAY[{', '.join(map(repr, STANDING))}]",
+    "sqlite": " OR ".join(f"JSON_TYPE(changes, '$.{name}') IS NOT NULL" for name in STANDING),
+}
+_STEERED = f"""
+    SELECT {columns(RolloutChange, "steered")} FROM {RolloutChange._meta.db_table} steered
+    WHERE rollout = %s AND ({{0}}) ORDER BY changed_at DESC, id DESC LIMIT 1
 """  # noqa: S608
 
 
@@ -64,12 +78,24 @@ def glance_at(name: str, *, now: datetime) -> Glance:
     return Glance(rollout=rollout, siblings=siblings, kept=newest_kept(name), seen=seen, now=now)
 
 
+def stages_of(rollout: Rollout) -> list[Stage]:
+    """Its ramp, in order."""
+    return [stage for (stage,) in select(_STAGES, [rollout.pk], Stage)]
+
+
+def standing_since(rollout: Rollout) -> datetime:
+    """Since when the rollout has had its present state, percentage, people and split."""
+    steered: list[list[RolloutChange]] = select(
+        _STEERED.format(_HAS_ANY[connection.vendor]), [rollout.name], RolloutChange
+    )
+    return steered[0][0].changed_at if steered else rollout.created
+
+
 def newest_kept(name: str) -> Kept | None:
     """What is kept of the rollout's newest decision."""
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, [name])
-        row = cursor.fetchone()
-    if row is None:
+    found = fetch(_NEWEST, [name])
+    if not found:
         return None
-    number, evidence = row[0], json.loads(row[1])
+    ((number, text),) = found
+    evidence = json.loads(text)
     return Kept(number, evidence.get("run"), evidence.get("srm_peak"))

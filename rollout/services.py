@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 
 from metrics.replica import from_replica
@@ -15,7 +14,7 @@ from metrics.slices import Grain, ceil
 from rollout import evaluation
 from rollout.changes import ChangeRefused
 from rollout.defaults import create_default_rollout
-from rollout.glance import Glance, glance_at
+from rollout.glance import Glance, glance_at, stages_of, standing_since
 from rollout.layers import shares
 from rollout.models import Rollout, RolloutChange, Stage
 from rollout.report_series import series_of
@@ -35,7 +34,6 @@ from rollout.routing import (
 )
 from rollout.sharing import layer_of
 from rollout.status import Status
-from rollout.steering import STEERING
 
 __all__ = [
     "MAX_HOURS",
@@ -87,10 +85,9 @@ def status(name: str, *, hours: int = 24, now: datetime) -> Status:
 def status_of(glance: Glance, *, hours: int) -> Status:
     """The same of a rollout that was looked at, at that moment."""
     rollout, seen, now = glance.rollout, glance.seen, glance.now
-    prefetch_related_objects([rollout], "stages")
     return Status(
         rollout=rollout,
-        stages=list(rollout.stages.all()),
+        stages=stages_of(rollout),
         hours=hours,
         now=now,
         standing_since=standing_since(rollout),
@@ -128,12 +125,6 @@ def find_change(name: str, number: str) -> RolloutChange:
     if line is None:
         raise ChangeRefused(_("There is no such change."), code="not_found")
     return line
-
-
-def standing_since(rollout: Rollout) -> datetime:
-    """Since when the rollout has had its present state, percentage, people and split."""
-    steered = RolloutChange.objects.filter(rollout=rollout.name, changes__has_any_keys=[*STEERING, "split"])
-    return steered.values_list("changed_at", flat=True).first() or rollout.created
 
 
 def ensure_default_rollout() -> None:

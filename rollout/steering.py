@@ -49,6 +49,8 @@ _INNER = ("ramp_state", "approved_percent", "salt")
 STAGE_FIELDS = ("percent", "min_days", "min_sample", "min_people", "needs_approval")
 # What changes who gets the candidate.
 STEERING = ("enabled", "forced", "percent", "salt")
+# What begins another stretch: the split is what others of the same baseline leave.
+STANDING = (*STEERING, "split")
 
 
 def parse_percent(value: object) -> Decimal:

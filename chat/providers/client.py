@@ -5,7 +5,6 @@ address, the key and the other headers are the same for each request: it is aske
 what a refusal means. Imported by an adapter when it is made: the libraries take a moment.
 """
 
-import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -18,8 +17,8 @@ from urllib.request import getproxies
 
 import aiohttp
 import httpx2
-import orjson
 
+from chat.json_bytes import write_json
 from chat.providers.base import ProviderTimeout, ProviderUnavailable
 
 # What belongs to one body or one connection, and what the client that sends it says for itself.
@@ -112,7 +111,7 @@ class Sender:
         if self._session is None:
             self._session = _session()
         try:
-            response = await self._send(self._session, template, _json(document), _timeout(connect_timeout_s))
+            response = await self._send(self._session, template, write_json(document), _timeout(connect_timeout_s))
         except TimeoutError:
             told = f"{self._vendor} could not be reached in time."
             raise ProviderTimeout(told, error_class="timeout_connect") from None
@@ -191,11 +190,3 @@ def _session() -> aiohttp.ClientSession:
 @lru_cache(maxsize=16)
 def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(sock_connect=connect_s, connect=connect_s)
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    """As JSON; half a surrogate pair, which orjson refuses, and numbers beyond 64 bits as Python writes them."""
-    try:
-        return orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        return json.dumps(document).encode()

@@ -10,6 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from chat.json_bytes import read_json
 from chat.providers.answer import Answer, token_count
 from chat.providers.base import (
     AuthenticationFailed,
@@ -20,7 +21,7 @@ from chat.providers.base import (
     StreamEvent,
 )
 from chat.providers.gemini_request import join_call_id, to_document
-from chat.providers.sse import data_lines, read_json
+from chat.providers.sse import data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 

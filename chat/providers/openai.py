@@ -12,6 +12,7 @@ from http import HTTPStatus
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from chat.json_bytes import read_json
 from chat.providers.answer import Answer, token_count
 from chat.providers.base import (
     AuthenticationFailed,
@@ -28,7 +29,7 @@ from chat.providers.base import (
     StreamEvent,
     Tool,
 )
-from chat.providers.sse import data_lines, read_json
+from chat.providers.sse import data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 

@@ -1,13 +1,9 @@
-"""Server-sent events as vendors send them: the data of each line, and the JSON in it. Knows no vendor and no SDK.
+"""Server-sent events as vendors send them: the data of each line. Knows no vendor and no SDK.
 
 Source: the HTML standard, "Server-sent events". Vendors send each event's data in one line, so that lines are enough.
 """
 
-import json
 from collections.abc import AsyncIterator
-from typing import Any
-
-import orjson
 
 from chat.providers.base import ProviderUnavailable
 
@@ -30,11 +26,3 @@ async def data_lines(chunks: AsyncIterator[bytes], vendor: str) -> AsyncIterator
             yield data
     if pending.startswith(b"data:"):
         yield [pending[5:].strip()]
-
-
-def read_json(data: bytes) -> Any:
-    """What the data says; ValueError where it is no JSON. Half a surrogate pair is taken: models write them."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return json.loads(data.decode())

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
@@ -121,7 +122,7 @@ def statements(work: Callable[[], Any]) -> list[str]:
     sent: list[str] = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        cursor = context["cursor"].cursor
+        cursor = psycopg.ClientCursor(context["connection"].connection)
         sent.extend(cursor.mogrify(sql, values) for values in (params if many else [params]))
         return execute(sql, params, many, context)
 

@@ -89,7 +89,7 @@ def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
 def close_calls(ends: Sequence[tuple[UUID, datetime, CallEnd]]) -> int:
     """The same for several calls, at least one: each by its id and start. Returns how many had not ended yet."""
     found = [({"id": call_id, "started_at": started_at}, end_columns(end)) for call_id, started_at, end in ends]
-    return statements.change(ModelCall, found, only=("outcome", Outcome.RUNNING.value))
+    return statements.change(ModelCall, found, only=("outcome", Outcome.RUNNING.value), near="started_at")
 
 
 def end_columns(end: CallEnd) -> dict[str, Any]:

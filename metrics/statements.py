@@ -84,21 +84,30 @@ def insert(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
 
 
 def change(
-    model: type[Model], rows: Sequence[tuple[dict[str, Any], dict[str, Any]]], *, only: tuple[str, str] | None = None
+    model: type[Model],
+    rows: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+    *,
+    only: tuple[str, str] | None = None,
+    near: str = "",
 ) -> int:
-    """Change rows in one trip: of each what finds it and what is new, the same attributes in each.
+    """Change rows, no two alike: of each what finds it and what is new, the same attributes in each.
 
-    ``only`` is an attribute and a plain word that it must be. Returns how many rows there were.
+    ``only`` is an attribute and a plain word that it must be; ``near`` one of those that find a row, by whose least and
+    greatest value PostgreSQL knows which partitions to look into. Returns how many rows there were.
     """
-    found, new = rows[0]
+    found, new = tuple(rows[0][0]), tuple(rows[0][1])
     values = [[*prepared(model, changed.items()), *prepared(model, which.items())] for which, changed in rows]
     with _cursor(connection) as cursor:
-        sql = _change(model, tuple(found), tuple(new), only)
         if len(values) == 1:
-            # Without the trip's beginning and end, which cost as much again.
-            cursor.execute(sql, values[0])
+            cursor.execute(_change(model, found, new, only), values[0])
+        elif connection.vendor == "postgresql":
+            columns: list[Any] = [list(column) for column in zip(*values, strict=True)]
+            if near:
+                where = columns[len(new) + found.index(near)]
+                columns += [min(where), max(where)]
+            cursor.execute(_change_all(model, found, new, only, near), columns)
         else:
-            cursor.executemany(sql, values)
+            cursor.executemany(_change(model, found, new, only), values)
         return int(cursor.rowcount)
 
 
@@ -154,6 +163,31 @@ def _change(model: type[Model], found: tuple[str, ...], new: tuple[str, ...], on
     if only is not None:
         finds.append(f"{_column(model, only[0])} = {_word(only[1])}")
     return f"UPDATE {model._meta.db_table} SET {changes} WHERE {' AND '.join(finds)}"  # noqa: S608
+
+
+@cache
+def _change_all(
+    model: type[Model], found: tuple[str, ...], new: tuple[str, ...], only: tuple[str, str] | None, near: str
+) -> str:
+    """For a list of each attribute's values: planned once for all rows, however many."""
+    table = model._meta.db_table
+    given = {name: connection.ops.quote_name(f"given_{name}") for name in (*new, *found)}
+    lists = ", ".join(f"%s::{_type(model, name)}[]" for name in given)
+    changes = ", ".join(f"{_column(model, name)} = {given[name]}" for name in new)
+    finds = [f"{table}.{_column(model, name)} = {given[name]}" for name in found]
+    if near:
+        finds.append(f"{table}.{_column(model, near)} BETWEEN %s AND %s")
+    if only is not None:
+        finds.append(f"{table}.{_column(model, only[0])} = {_word(only[1])}")
+    return (
+        f"UPDATE {table} SET {changes} FROM UNNEST({lists}) AS given ({', '.join(given.values())})"  # noqa: S608
+        f" WHERE {' AND '.join(finds)}"
+    )
+
+
+def _type(model: type[Model], name: str) -> str:
+    """A column's, without its length: to be too long is an error, and not cut off."""
+    return str(_fields(model)[name].db_type(connection)).partition("(")[0]
 
 
 def _column(model: type[Model], name: str) -> str:

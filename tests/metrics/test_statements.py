@@ -1,12 +1,13 @@
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from metrics.models import ModelCall, Slice
 from metrics.rollup import roll_up
-from metrics.statements import columns, fetch, select
+from metrics.statements import change, columns, fetch, select
 from tests.conftest import DATABASE
 from tests.metrics.factories import NOW, ModelCallFactory
 
@@ -48,7 +49,7 @@ def test_no_row_is_no_object():
 # --- plans ---
 
 REASONS = f"SELECT reason FROM {ModelCall._meta.db_table} WHERE unit = %s"
-of_postgres = pytest.mark.skipif(DATABASE != "postgres", reason="SQLite keeps the plans of all statements by itself")
+of_postgres = pytest.mark.skipif(DATABASE != "postgres", reason="SQLite has no plans to keep and no limits of text")
 
 
 def planned() -> list[str]:
@@ -98,3 +99,41 @@ def test_a_log_of_statements_has_their_values():
         fetch(REASONS, ["somebody"])
 
     assert ["'somebody'" in query["sql"] for query in logged] == [True]
+
+
+# --- many rows at once ---
+
+WORDS = ['plain, "quoted" {braced}', "back\\slash 'and' NULL", "🌍\n\ttabbed", "", "null"]
+
+
+def ended(number: int) -> dict[str, object]:
+    """What is new of a call: everything, or nothing but what it must have."""
+    known = {"cost_usd": Decimal(number) / 1000, "latency_ms": number}
+    unknown = dict.fromkeys(known)
+    return {"outcome": "ok", "ended_at": NOW, "error_detail": WORDS[number], **(known if number % 2 else unknown)}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_each_row_gets_what_is_its_own(count):
+    calls = [ModelCallFactory(running=True, started_at=NOW - timedelta(days=number)) for number in range(count)]
+    other = ModelCallFactory(running=True)
+    found = [{"id": call.id, "started_at": call.started_at} for call in calls]
+
+    rows = [(which, ended(number)) for number, which in enumerate(found)]
+    changed = change(ModelCall, rows, only=("outcome", "running"), near="started_at")
+    again = change(ModelCall, rows, only=("outcome", "running"), near="started_at")
+
+    assert (changed, again) == (count, 0)
+    for number, call in enumerate(calls):
+        call.refresh_from_db()
+        assert {name: getattr(call, name) for name in ended(number)} == ended(number)
+    other.refresh_from_db()
+    assert other.outcome == "running"
+
+
+@of_postgres
+def test_text_that_is_too_long_is_an_error_and_not_cut_off():
+    calls = ModelCallFactory.create_batch(2, running=True)
+
+    with pytest.raises(DataError), transaction.atomic():
+        change(ModelCall, [({"id": call.id}, {"error_class": "x" * 51}) for call in calls])

@@ -92,20 +92,18 @@ def change(
 ) -> int:
     """Change rows, no two alike: of each what finds it and what is new, the same attributes in each.
 
-    ``only`` is an attribute and a plain word that it must be; ``near`` one of those that find a row, by whose least and
-    greatest value PostgreSQL knows which partitions to look into. Returns how many rows there were.
+    ``only`` is an attribute and a plain word that it must be; ``near``, of a table with partitions, the attribute that
+    they go by: to plan for each row costs more there than all the rest. Returns how many rows there were.
     """
     found, new = tuple(rows[0][0]), tuple(rows[0][1])
     values = [[*prepared(model, changed.items()), *prepared(model, which.items())] for which, changed in rows]
     with _cursor(connection) as cursor:
         if len(values) == 1:
             cursor.execute(_change(model, found, new, only), values[0])
-        elif connection.vendor == "postgresql":
+        elif near and connection.vendor == "postgresql":
             columns: list[Any] = [list(column) for column in zip(*values, strict=True)]
-            if near:
-                where = columns[len(new) + found.index(near)]
-                columns += [min(where), max(where)]
-            cursor.execute(_change_all(model, found, new, only, near), columns)
+            where = columns[len(new) + found.index(near)]
+            cursor.execute(_change_all(model, found, new, only, near), [*columns, min(where), max(where)])
         else:
             cursor.executemany(_change(model, found, new, only), values)
         return int(cursor.rowcount)
@@ -175,8 +173,8 @@ def _change_all(
     lists = ", ".join(f"%s::{_type(model, name)}[]" for name in given)
     changes = ", ".join(f"{_column(model, name)} = {given[name]}" for name in new)
     finds = [f"{table}.{_column(model, name)} = {given[name]}" for name in found]
-    if near:
-        finds.append(f"{table}.{_column(model, near)} BETWEEN %s AND %s")
+    # By this PostgreSQL knows which partitions to look into.
+    finds.append(f"{table}.{_column(model, near)} BETWEEN %s AND %s")
     if only is not None:
         finds.append(f"{table}.{_column(model, only[0])} = {_word(only[1])}")
     return (

@@ -31,7 +31,7 @@ _WINDOWS = f"""
     ) newest ORDER BY number
 """  # noqa: S608
 _ARMS = f"""
-    SELECT scope, stretch, arm, sums{{0}} FROM {ArmSum._meta.db_table}
+    SELECT scope, stretch, arm, CAST(sums AS text){{0}} FROM {ArmSum._meta.db_table}
     WHERE rollout = %s AND run = %s AND scope <> '{ArmSum.Scope.DELETED.value}'
 """  # noqa: S608
 # Before anything was counted.
@@ -236,6 +236,7 @@ def _windows(rollout: str, run: int) -> list[Window]:
 def _arms(rollout: str, run: int, bins: Sequence[BinsName]) -> Iterator[tuple[str, int, str, ArmSums]]:
     """Scope, stretch, arm and sums, with these histograms."""
     statement = _ARMS.format("".join(f", {name}" for name in bins))
-    for scope, stretch, arm, numbers, *packed in fetch(statement, [rollout, run], using=router.db_for_read(ArmSum)):
+    rows = fetch(statement, [rollout, run], using=router.db_for_read(ArmSum), as_bytes=True)
+    for scope, stretch, arm, numbers, *packed in rows:
         histograms: Histograms = {name: Packed(bytes(rows)) for name, rows in zip(bins, packed, strict=True)}
         yield scope, stretch, arm, ArmSums(numbers=whole_numbers(numbers), bins=histograms)

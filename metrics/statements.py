@@ -13,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, Field, Model, TextField
+from psycopg import pq
 
 
 def select(
@@ -26,20 +27,28 @@ def select(
     return [_objects(row, models, connection) for row in fetch(statement, given, using=using)]
 
 
-def fetch(statement: str, given: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS) -> list[tuple[Any, ...]]:
-    """All rows of a statement."""
-    with _cursor(connections[using]) as cursor:
+def fetch(
+    statement: str, given: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS, as_bytes: bool = False
+) -> list[tuple[Any, ...]]:
+    """All rows of a statement.
+
+    ``as_bytes`` asks PostgreSQL for them as it has them and not as text, which takes half as long where they hold many
+    bytes; of JSON it is the text that must be asked for then.
+    """
+    with _cursor(connections[using], as_bytes=as_bytes) as cursor:
         cursor.execute(statement, given)
         return list(cursor.fetchall())
 
 
-def _cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
+def _cursor(connection: BaseDatabaseWrapper, *, as_bytes: bool = False) -> CursorWrapper:
     """Whose statements PostgreSQL plans once for a connection and not each time, which takes longer than they do."""
     # Where statements are logged it is with their values, which Django's own cursor puts in.
     if connection.vendor != "postgresql" or connection.queries_logged:
         return connection.cursor()
     connection.ensure_connection()
-    return connection.make_cursor(cast("CursorWrapper", psycopg.Cursor(connection.connection)))
+    bare = psycopg.Cursor(connection.connection)
+    bare.format = pq.Format.BINARY if as_bytes else pq.Format.TEXT
+    return connection.make_cursor(cast("CursorWrapper", bare))
 
 
 @cache

@@ -263,7 +263,6 @@ for _alias, _database in DATABASES.items():
         }
     else:
         _database["OPTIONS"] = {
-            "prepare_threshold": 0 if DATABASE_PREPARE else None,
             **_database.get("OPTIONS", {}),
             # Nobody waits long for the replica: the primary has the same figures.
             "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3 if _alias == "replica" else 10},

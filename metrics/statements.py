@@ -4,11 +4,13 @@ Compiling them anew costs three times what the database needs for them, and its 
 Knows models as tables; nobody's in particular.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
 import psycopg
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -40,15 +42,25 @@ def fetch(
         return list(cursor.fetchall())
 
 
-def _cursor(connection: BaseDatabaseWrapper, *, as_bytes: bool = False) -> CursorWrapper:
+@contextmanager
+def _cursor(connection: BaseDatabaseWrapper, *, as_bytes: bool = False) -> Iterator[CursorWrapper]:
     """Whose statements PostgreSQL plans once for a connection and not each time, which takes longer than they do."""
     # Where statements are logged it is with their values, which Django's own cursor puts in.
     if connection.vendor != "postgresql" or connection.queries_logged:
-        return connection.cursor()
+        with connection.cursor() as cursor:
+            yield cursor
+        return
     connection.ensure_connection()
-    bare = psycopg.Cursor(connection.connection)
+    driver = connection.connection
+    bare = psycopg.Cursor(driver)
     bare.format = pq.Format.BINARY if as_bytes else pq.Format.TEXT
-    return connection.make_cursor(cast("CursorWrapper", bare))
+    # Only for these: the driver would keep the texts of all others too, which are never the same, to count them.
+    driver.prepare_threshold = 0 if settings.DATABASE_PREPARE else None
+    try:
+        with connection.make_cursor(cast("CursorWrapper", bare)) as cursor:
+            yield cursor
+    finally:
+        driver.prepare_threshold = None
 
 
 @cache

@@ -86,8 +86,18 @@ def test_a_plan_outlives_a_new_column():
 
 @of_postgres
 @pytest.mark.usefixtures("_asked")
-def test_behind_a_pooler_no_plan_is_kept(monkeypatch):
-    monkeypatch.setattr(connection.connection, "prepare_threshold", None)
+def test_the_texts_of_other_statements_are_not_kept():
+    fetch(REASONS, ["somebody"])
+    for number in range(5):
+        ModelCall.objects.filter(unit=f"unit {number}").exists()
+
+    assert connection.connection._prepared._counts == {}
+
+
+@of_postgres
+@pytest.mark.usefixtures("_asked")
+def test_behind_a_pooler_no_plan_is_kept(settings):
+    settings.DATABASE_PREPARE = False
 
     assert fetch(REASONS, ["somebody"]) == [("percentage",)]
     assert planned() == []

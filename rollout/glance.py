@@ -26,7 +26,6 @@ _SIBLINGS = f"""
 _NEWEST = f"""
     SELECT id, evidence FROM {Evaluation._meta.db_table} WHERE rollout = %s ORDER BY first_at DESC, id DESC LIMIT 1
 """  # noqa: S608
-
 _STAGES = f"""
     SELECT {columns(Stage, "stage")} FROM {Stage._meta.db_table} stage WHERE rollout_id = %s ORDER BY position
 """  # noqa: S608

@@ -7,8 +7,8 @@ import pytest
 
 from chat.providers.base import ProviderUnavailable
 from tests.chat.vendors import Vendor, answer, ask, for_each_vendor, text_of
-from tests.services.faults import TOKENS
-from tests.services.faulty_upstream import KEPT, FaultyUpstream, faulty_upstream
+from tests.services.faults import KEPT, TOKENS
+from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
 
 pytestmark = for_each_vendor
 

@@ -23,8 +23,6 @@ HOST = "127.0.0.1"
 GEMINI_PATH = re.compile(r"/v1beta/models/(.+):streamGenerateContent")
 # Long enough that what is written before is read apart from what is written after.
 BETWEEN_S = 0.02
-# Answered, and torn down when it is asked for once more on the same connection.
-KEPT = "kept"
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -89,7 +87,7 @@ class FaultyUpstream:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received = await self._receive(reader)
         reply = HttpReply(writer)
-        if received.model == KEPT:
+        if received.model == faults.KEPT:
             reply.connection = "keep-alive"
             await self._answer(received, reply)
             await self._receive(reader)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, Field, Model, TextField
@@ -63,6 +63,11 @@ def _cursor(connection: BaseDatabaseWrapper, *, as_bytes: bool = False) -> Itera
         driver.prepare_threshold = None
 
 
+def _primary() -> BaseDatabaseWrapper:
+    """The thread's own connection, looked up once: Django's ``connection`` looks it up again for each attribute."""
+    return connections[DEFAULT_DB_ALIAS]
+
+
 @cache
 def columns(model: type[Model], table: str) -> str:
     """A model's columns as ``select`` takes them; ``table`` is the name that the statement gives it."""
@@ -100,7 +105,7 @@ def insert(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows in one statement: values by attribute, the same ones in each; the others are their defaults."""
     sql, row = _insertion(model, tuple(rows[0]))
     values = [value for each in rows for value in prepared(model, each.items())]
-    with _cursor(connection) as cursor:
+    with _cursor(_primary()) as cursor:
         cursor.execute(f"{sql} {', '.join([row] * len(rows))}", values)
 
 
@@ -118,6 +123,7 @@ def change(
     """
     found, new = tuple(rows[0][0]), tuple(rows[0][1])
     values = [[*prepared(model, changed.items()), *prepared(model, which.items())] for which, changed in rows]
+    connection = _primary()
     with _cursor(connection) as cursor:
         if len(values) == 1:
             cursor.execute(_change(model, found, new, only), values[0])
@@ -132,7 +138,7 @@ def change(
 
 def prepared(model: type[Model], values: Iterable[tuple[str, Any]]) -> list[Any]:
     """Values by attribute, as the database takes them."""
-    fields, texts = _fields(model), _texts(model)
+    fields, texts, connection = _fields(model), _texts(model), _primary()
     return [
         value
         if value is None or (type(value) is str and name in texts)
@@ -190,7 +196,7 @@ def _change_all(
 ) -> str:
     """For a list of each attribute's values: planned once for all rows, however many."""
     table = model._meta.db_table
-    given = {name: connection.ops.quote_name(f"given_{name}") for name in (*new, *found)}
+    given = {name: _primary().ops.quote_name(f"given_{name}") for name in (*new, *found)}
     lists = ", ".join(f"%s::{_type(model, name)}[]" for name in given)
     changes = ", ".join(f"{_column(model, name)} = {given[name]}" for name in new)
     finds = [f"{table}.{_column(model, name)} = {given[name]}" for name in found]
@@ -206,8 +212,8 @@ def _change_all(
 
 def _type(model: type[Model], name: str) -> str:
     """A column's, without its length: to be too long is an error, and not cut off."""
-    return str(_fields(model)[name].db_type(connection)).partition("(")[0]
+    return str(_fields(model)[name].db_type(_primary())).partition("(")[0]
 
 
 def _column(model: type[Model], name: str) -> str:
-    return connection.ops.quote_name(str(_fields(model)[name].column))
+    return _primary().ops.quote_name(str(_fields(model)[name].column))

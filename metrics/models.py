@@ -149,7 +149,7 @@ class Slice(models.Model):
     arm = models.CharField(max_length=10, choices=Arm)
     reason = models.CharField(max_length=20)
     sums = models.JSONField(default=dict)
-    people = models.PositiveIntegerField(null=True, help_text="Who was there; null until the slice is over.")
+    people = models.PositiveIntegerField(null=True, help_text="Who was there; null until an hour or day is over.")
 
     class Meta:
         constraints = [
@@ -158,8 +158,8 @@ class Slice(models.Model):
         indexes = [
             models.Index(
                 fields=["start"],
-                condition=models.Q(people__isnull=True, grain__gt=Grain.FIVE_MINUTES.value),
-                name="slice_of_unknown_people",
+                condition=models.Q(people__isnull=True, grain__in=[Grain.HOUR.value, Grain.DAY.value]),
+                name="slice_of_uncounted_people",
             ),
         ]
 
@@ -297,15 +297,21 @@ class CallTotal(models.Model):
         return f"{self.rollout} {self.arm} {self.served_model} {self.outcome}"
 
 
+# Made of shorter ones, by the state's column that says which change they hold: a worker of a version that does not know
+# them adds nothing to them.
+MADE_OF_OTHERS = {Grain.SIX_HOURS: "six_hours_as_of", Grain.TEN_DAYS: "tens_as_of"}
+
+
 class RollupState(models.Model):
     """How far the roll-ups are; one row, whose lock lets one process at a time write them."""
 
     rolled_at = models.DateTimeField(null=True, help_text="When nothing was left to roll up.")
     changed_at = models.DateTimeField(null=True, help_text="When calls were last added, or all was made anew.")
     horizon = models.DateTimeField(null=True, help_text="Calls that started before it are deleted.")
-    tens_as_of = models.DateTimeField(
-        null=True, help_text="The change that slices of ten days hold; another one than the last: they do not hold."
+    six_hours_as_of = models.DateTimeField(
+        null=True, help_text="The change that slices of six hours hold; another one than the last: they do not hold."
     )
+    tens_as_of = models.DateTimeField(null=True, help_text="The same of slices of ten days.")
     rebuilding_until = models.DateTimeField(
         null=True, help_text="A rebuild is at work, and was alive two minutes before."
     )

@@ -16,7 +16,7 @@ from metrics.arms import BINS, ArmSums, BinsName, Histograms, Packed
 from metrics.health import ArmHealth, Health, Point
 from metrics.models import Arm, ArmSum, CallTotal, RollupState, Slice, Window
 from metrics.people import people_between
-from metrics.slice_sums import added_up, documents, extent, in_turn, whole_numbers
+from metrics.slice_sums import added_up, documents, ever, extent, in_turn, whole_numbers
 from metrics.slices import Cut, Grain, ceil, cover, floor
 from metrics.statements import columns, fetch, select
 from metrics.sums import DECIDING_REASON, Sums
@@ -34,6 +34,13 @@ _ARMS = f"""
     SELECT scope, stretch, arm, CAST(sums AS text){{0}} FROM {ArmSum._meta.db_table}
     WHERE rollout = %s AND run = %s AND scope <> '{ArmSum.Scope.DELETED.value}'
 """  # noqa: S608
+# As slices call it, and as the totals do.
+_MONEY = {
+    "cost": "cost_pico",
+    "priced_cost": "priced_cost_pico",
+    "baseline_cost": "baseline_cost_pico",
+    "cost_unknown": "cost_unknown",
+}
 # Before anything was counted.
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -127,12 +134,13 @@ class UpTo:
 
     def saved_usd(self) -> Decimal | None:
         """What the candidate's arm has saved from the beginning on; see ``ArmHealth``."""
-        money = ("cost", "priced_cost", "baseline_cost", "cost_unknown")
-        # Added up where they lie: there are slices for all the time that ever was.
-        cuts = cover(_BEGINNING, self._until, self._stand.coarsest)
-        found = added_up(money, cuts, rollout=self._rollout, reason=DECIDING_REASON, arm=Arm.CANDIDATE)
-        sums = Sums.from_json(found.get(Arm.CANDIDATE, {}))
-        return ArmHealth(sums=sums, people=None).saved_usd
+        of = {"rollout": self._rollout, "reason": DECIDING_REASON, "arm": Arm.CANDIDATE.value}
+        if self._is_newest:
+            numbers = dict(zip(_MONEY, ever(list(_MONEY.values()), **of), strict=True))
+        else:
+            cuts = cover(_BEGINNING, self._until, self._stand.grains)
+            numbers = added_up(list(_MONEY), cuts, **of).get(Arm.CANDIDATE, {})
+        return ArmHealth(sums=Sums.from_json(numbers), people=None).saved_usd
 
     @property
     def _newest(self) -> datetime | None:
@@ -147,8 +155,8 @@ class UpTo:
 
     def _cuts(self, since: datetime) -> list[Cut]:
         # Up to the newest call, slices serve that are not over.
-        coarsest = self._stand.coarsest
-        return cover(since, ceil(self._until, coarsest) if self._is_newest else self._until, coarsest)
+        grains = self._stand.grains
+        return cover(since, ceil(self._until, max(grains)) if self._is_newest else self._until, grains)
 
     def _cut(self, moment: datetime, *, up: bool) -> datetime:
         horizon = self._stand.horizon

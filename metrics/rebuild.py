@@ -13,9 +13,9 @@ from django.db.models import Max, QuerySet
 
 from metrics.arms import ArmSums
 from metrics.fold import CallRow, ClusterKey, First, Fold, PersonInArm, PersonInRun, SliceKey, coarser, side_by_side
-from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice
+from metrics.models import MADE_OF_OTHERS, ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice
 from metrics.rollup import (
-    add_up_days,
+    add_up,
     newest_windows,
     save_arms,
     save_first,
@@ -59,7 +59,7 @@ def rebuild_rollups(*, clock: Callable[[], datetime]) -> int:
         _replace_people(fold, last, horizon)
         _replace_clusters(fold)
         _replace_totals(fold)
-        add_up_days()
+        add_up(MADE_OF_OTHERS)
         pause.end()
     return done
 
@@ -79,8 +79,8 @@ class _Pause:
             if state.rebuilding_until is not None and state.rebuilding_until > self._clock():
                 raise RebuildRefused
             self._write(self._clock() + PAUSE)
-            # Days are made anew one by one, and those of ten at the end.
-            RollupState.objects.filter(pk=1).update(tens_as_of=None)
+            # Days are made anew one by one, and what is made of others at the end.
+            RollupState.objects.filter(pk=1).update(**dict.fromkeys(MADE_OF_OTHERS.values()))
         return state.horizon or BEGINNING
 
     def renew(self) -> None:
@@ -93,7 +93,7 @@ class _Pause:
         """Let roll-ups go on, in the caller's transaction: all is made anew."""
         self._write(None)
         now = self._clock()
-        RollupState.objects.filter(pk=1).update(changed_at=now, tens_as_of=now)
+        RollupState.objects.filter(pk=1).update(changed_at=now, **dict.fromkeys(MADE_OF_OTHERS.values(), now))
 
     def check(self) -> None:
         """Lock the roll-ups for the caller's transaction. Raises RebuildRefused where another rebuild took over."""

@@ -5,7 +5,7 @@ to do, a call that ends late is simply taken late. Part of metrics' services; is
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from metrics.fold import (
     coarser,
     side_by_side,
 )
-from metrics.models import ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
+from metrics.models import MADE_OF_OTHERS, ArmSum, CallTotal, FirstSeen, LastSeen, ModelCall, RollupState, Slice, Window
 from metrics.slices import Grain, floor
 from metrics.sums import DECIDING_REASON, Sums
 from metrics.totals import Total, TotalKey
@@ -33,6 +33,8 @@ from metrics.totals import Total, TotalKey
 BATCH = 2000
 # As long as there is traffic, evidence starts anew each time this many requests have come.
 WINDOW_REQUESTS = 2000
+# Of those that are made of others, so many are held before they are written.
+SLICES_AT_ONCE = 500
 WINDOW = ArmSum.Scope.WINDOW.value
 
 
@@ -81,22 +83,30 @@ def newest_windows() -> dict[tuple[str, int], NewestWindow]:
     }
 
 
-def add_up_days() -> None:
-    """Make the slices of ten days anew, of the days in them; inside the caller's transaction and lock."""
-    Slice.objects.filter(grain=Grain.TEN_DAYS).delete()
-    tens: dict[SliceKey, Sums] = defaultdict(Sums)
+def add_up(grains: Collection[Grain]) -> None:
+    """Make the slices of these grains anew, of the next shorter ones; inside the caller's transaction and lock."""
     names = [*SliceKey._fields, "sums"]
-    for *values, sums in Slice.objects.filter(grain=Grain.DAY).values_list(*names).iterator():
-        key = SliceKey(*values)
-        tens[key._replace(grain=Grain.TEN_DAYS, start=floor(key.start, Grain.TEN_DAYS))].merge_json(sums)
-    save_slices(tens)
+    for grain in grains:
+        shorter = Slice.objects.filter(grain=max(each for each in Grain if each < grain))
+        Slice.objects.filter(grain=grain).delete()
+        made: dict[SliceKey, Sums] = defaultdict(Sums)
+        for *values, sums in shorter.order_by("start").values_list(*names).iterator():
+            short = SliceKey(*values)
+            key = short._replace(grain=grain, start=floor(short.start, grain))
+            if key.start == short.start and len(made) >= SLICES_AT_ONCE:
+                # Those before it have all that is theirs.
+                save_slices({each: made.pop(each) for each in [*made] if each.start < key.start})
+            made[key].merge_json(sums)
+        save_slices(made)
 
 
-def _store(fold: Fold, *, coarsest: Grain) -> None:
-    """Add a fold's deltas to what is stored, inside the caller's transaction and lock."""
+def _store(fold: Fold, *, behind: Collection[Grain]) -> None:
+    """Add a fold's deltas to what is stored, but for slices of those grains, which are made anew afterwards; inside the
+    caller's transaction and lock.
+    """
     _see_first(fold)
     _see_last(fold)
-    _add_slices(fold.slices, coarsest)
+    _add_slices(fold.slices, behind)
     _add_arms(side_by_side(fold.clusters))
     _add_totals(fold.totals)
 
@@ -106,8 +116,7 @@ def _roll_up_batch(now: datetime) -> int:
         state = lock_state()
         if state is None or (state.rebuilding_until is not None and state.rebuilding_until > now):
             return 0
-        # A worker of the version before counts no slices of ten days.
-        tens_hold = state.tens_as_of is not None and state.tens_as_of == state.changed_at
+        behind = [grain for grain, mark in MADE_OF_OTHERS.items() if getattr(state, mark) != state.changed_at]
         # Locked: a rating that comes now waits, and makes its call pending again.
         waiting = ModelCall.objects.select_for_update().filter(pending=True, ended_at__isnull=False)
         calls = rows(waiting.order_by("ended_at")[:BATCH])
@@ -117,16 +126,16 @@ def _roll_up_batch(now: datetime) -> int:
             fold = Fold(windows=newest_windows())
             fold.add(new)
             fold.rerate(call for call in calls if call.counted)
-            _store(fold, coarsest=Grain.TEN_DAYS if tens_hold else Grain.DAY)
+            _store(fold, behind=behind)
             _mark_counted(calls)
             _close_full_windows(fold, now)
             state.changed_at = now
-        if not tens_hold and state.changed_at is not None:
-            add_up_days()
-        state.tens_as_of = state.changed_at
+        add_up(behind)
+        for mark in MADE_OF_OTHERS.values():
+            setattr(state, mark, state.changed_at)
         if len(calls) < BATCH:
             state.rolled_at = now
-        state.save(update_fields=["rolled_at", "changed_at", "tens_as_of"])
+        state.save(update_fields=["rolled_at", "changed_at", *MADE_OF_OTHERS.values()])
     return len(calls)
 
 
@@ -221,10 +230,10 @@ def save_last(people: Mapping[PersonInArm, datetime]) -> None:
 # --- sums -----------------------------------------------------------------------------------
 
 
-def _add_slices(fives: Mapping[SliceKey, Sums], coarsest: Grain) -> None:
+def _add_slices(fives: Mapping[SliceKey, Sums], behind: Collection[Grain]) -> None:
     deltas = {**fives}
     for grain in Grain:
-        if Grain.FIVE_MINUTES < grain <= coarsest:
+        if grain != Grain.FIVE_MINUTES and grain not in behind:
             deltas |= coarser(fives, grain)
     wanted = Q()
     for grain in Grain:

@@ -1,8 +1,8 @@
 """Slices of time, read as they are asked for most: those of some cuts, one by one or added up where they lie, those of
-one grain in turn, and where the newest is.
+one grain in turn, and where the newest is; and the totals, which are what all slices add up to.
 
-Always the same statements but for their moments: to compile one anew costs more than to run it. Knows the table of
-slices and nothing of what is in their sums. Part of metrics' services.
+Always the same statements but for their moments: to compile one anew costs more than to run it. Knows the tables and
+nothing of what is in their sums. Part of metrics' services.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 from django.db import connections, router
 
-from metrics.models import RollupState, Slice
+from metrics.models import MADE_OF_OTHERS, CallTotal, RollupState, Slice
 from metrics.slices import Cut, Grain
 from metrics.statements import fetch
 
@@ -24,8 +24,9 @@ _NUMBERS = {"postgresql": "CROSS JOIN jsonb_to_record(sums) AS numbers({0})", "s
 _NEWEST = f"SELECT start FROM {Slice._meta.db_table} WHERE rollout = %s AND grain = {{0}} ORDER BY start DESC LIMIT 1"  # noqa: S608
 # A row there is in any case.
 _EXTENT = f"""
-    SELECT tens_as_of = changed_at, rolled_at, changed_at, horizon,
-        ({_NEWEST.format(Grain.FIVE_MINUTES.value)}), ({_NEWEST.format(Grain.HOUR.value)})
+    SELECT rolled_at, changed_at, horizon,
+        ({_NEWEST.format(Grain.FIVE_MINUTES.value)}), ({_NEWEST.format(Grain.HOUR.value)}),
+        {", ".join(f"{mark} = changed_at" for mark in MADE_OF_OTHERS.values())}
     FROM (SELECT 1 AS id) one LEFT JOIN {RollupState._meta.db_table} state ON state.id = one.id
 """  # noqa: S608
 _IN_TURN = f"""
@@ -37,10 +38,10 @@ _IN_TURN = f"""
 class Extent(NamedTuple):
     """How far the roll-ups are (see ``RollupState``), and where a rollout's newest slices begin; ``None``: nowhere.
 
-    ``coarsest`` slices hold what all others do.
+    Slices of these ``grains`` hold all that was added.
     """
 
-    coarsest: Grain
+    grains: frozenset[Grain]
     rolled_at: datetime | None
     changed_at: datetime | None
     horizon: datetime | None
@@ -60,8 +61,9 @@ class Part(NamedTuple):
 
 def extent(rollout: str) -> Extent:
     """In one statement: whatever is asked for, this is asked first."""
-    ((tens_hold, *moments),) = _fetched(_EXTENT, [rollout, rollout])
-    return Extent(Grain.TEN_DAYS if tens_hold else Grain.DAY, *map(_moment, moments))
+    ((*moments, six_hours_hold, tens_hold),) = _fetched(_EXTENT, [rollout, rollout])
+    behind = {grain for grain, hold in zip(MADE_OF_OTHERS, (six_hours_hold, tens_hold), strict=True) if not hold}
+    return Extent(frozenset(Grain) - behind, *map(_moment, moments))
 
 
 def in_turn(*, rollout: str, reason: str, grain: Grain, since: datetime, until: datetime) -> Iterator[Part]:
@@ -83,14 +85,30 @@ def added_up(names: Sequence[str], cuts: Sequence[Cut], **of: str) -> dict[str, 
     """By arm, the sum of each of these numbers, of a ``rollout``, a ``reason`` or an ``arm``; arms without slices are
     left out.
     """
-    vendor = connections[router.db_for_read(Slice)].vendor
-    numbers = ", ".join(f"SUM({_NUMBER[vendor].format(name)})" for name in names)
-    taken_apart = _NUMBERS[vendor].format(", ".join(f"{name} bigint" for name in names))
+    numbers, taken_apart = _summed(names)
     found: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(names, 0))
     for place, arm, *sums in _rows(f"arm, {numbers}", cuts, of, taken_apart, "GROUP BY arm"):
         for name, number in zip(names, sums, strict=True):
             found[arm][name] += cuts[place].sign * int(number or 0)
     return dict(found)
+
+
+def ever(names: Sequence[str], **of: str) -> list[int]:
+    """The sum of each of these numbers over all calls that ever were, by ``totals.Total``'s names: a few rows, where
+    slices are more with each day.
+    """
+    numbers, taken_apart = _summed(names)
+    which = " AND ".join(f"{column} = %s" for column in of)
+    statement = f"SELECT {numbers} FROM {CallTotal._meta.db_table} {taken_apart} WHERE {which} AND NOT deleted"  # noqa: S608
+    (sums,) = _fetched(statement, list(of.values()))
+    return [int(number or 0) for number in sums]
+
+
+def _summed(names: Sequence[str]) -> tuple[str, str]:
+    """The sums of numbers of a table's documents, and what is joined to it for that."""
+    vendor = connections[router.db_for_read(Slice)].vendor
+    numbers = ", ".join(f"SUM({_NUMBER[vendor].format(name)})" for name in names)
+    return numbers, _NUMBERS[vendor].format(", ".join(f"{name} bigint" for name in names))
 
 
 def _rows(columns: str, cuts: Sequence[Cut], of: Mapping[str, str], joined: str = "", end: str = "") -> list[Any]:

@@ -1,7 +1,9 @@
 """How time is cut: slices of five minutes to ten days, and which of them cover a window. Pure, in UTC."""
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
+from itertools import product
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -11,6 +13,7 @@ class Grain(IntEnum):
 
     FIVE_MINUTES = 300
     HOUR = 3600
+    SIX_HOURS = 21600
     DAY = 86400
     TEN_DAYS = 864000
 
@@ -50,28 +53,31 @@ def ceil(moment: datetime, grain: Grain) -> datetime:
     return -((-(moment - _EPOCH)) // grain.length) * grain.length + _EPOCH
 
 
-def nearest(moment: datetime, grain: Grain) -> datetime:
-    """The beginning of a slice that is nearest to ``moment``."""
-    return floor(moment + grain.length / 2, grain)
-
-
-def cover(since: datetime, until: datetime, coarsest: Grain = Grain.TEN_DAYS) -> list[Cut]:
-    """The fewest slices, up to the coarsest, that add up to ``since`` to ``until``, both on five minutes: at most
-    12 + 24 + 10, and the tens of days.
+def cover(since: datetime, until: datetime, grains: Collection[Grain] = tuple(Grain)) -> list[Cut]:
+    """The fewest slices of these grains that add up to ``since`` to ``until``, both on five minutes: of all grains at
+    most 12 + 6 + 4 + 10, and the tens of days.
 
     From 00:15 to 23:00 is a day less an hour, less three times five minutes.
     """
-    return _cover(since, until, tuple(grain for grain in Grain if grain <= coarsest)) if since < until else []
+    return _cover(since, until, sorted(grains)) if since < until else []
 
 
-def _cover(since: datetime, until: datetime, grains: tuple[Grain, ...]) -> list[Cut]:
+def _cover(since: datetime, until: datetime, grains: Sequence[Grain]) -> list[Cut]:
     grain, *coarser = grains
     directly = _cut(grain, since, until)
     if not coarser:
         return directly
-    start, end = nearest(since, coarser[0]), nearest(until, coarser[0])
-    by_way = [*_cut(grain, since, start), *_cover(start, end, tuple(coarser)), *_cut(grain, end, until)]
-    return min(directly, by_way, key=lambda cuts: sum(cut.slices for cut in cuts))
+    by_way = [
+        [*_cut(grain, since, start), *_cover(start, end, coarser), *_cut(grain, end, until)]
+        for start, end in product(_nearest(since, coarser[0]), _nearest(until, coarser[0]))
+    ]
+    return min([directly, *by_way], key=lambda cuts: sum(cut.slices for cut in cuts))
+
+
+def _nearest(moment: datetime, grain: Grain) -> list[datetime]:
+    """The beginnings of slices that are nearest to ``moment``: two where it lies in the middle."""
+    edges = sorted({floor(moment, grain), ceil(moment, grain)})
+    return [edge for edge in edges if abs(moment - edge) * 2 <= grain.length]
 
 
 def _cut(grain: Grain, start: datetime, end: datetime) -> list[Cut]:

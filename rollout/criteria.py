@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from metrics.arms import total_beyond
 from metrics.stats import ArmPair, Clusters, design_effect, identity, logarithm, pooled_difference, weights
-from rollout.evidence import Arm, Measure, StageSums
+from rollout.evidence import Arm, Measure, Row, StageSums
 
 MeasureName = Literal["ttft", "latency"]
 
@@ -214,10 +215,11 @@ def _quantile(measure: Measure, share: float) -> float | None:
 def _beyond(measure: Measure, limit: float) -> Clusters:
     """How many calls of each cluster lie beyond a place in bins; the bin that holds it counts in part."""
     whole, part = math.floor(limit), 1 - (limit - math.floor(limit))
-    nothing = [0] * len(measure.n)
-    above = map(sum, zip(nothing, *(measure.bins[number] for number in measure.bins if number > whole), strict=True))
-    at = measure.bins.get(whole, nothing)
-    return Clusters([of + part * here for of, here in zip(above, at, strict=True)], measure.n)
+    above: Row
+    above, at = total_beyond(measure.bins, whole), measure.bins.get(whole)
+    if at is not None:
+        above = [of + part * here for of, here in zip(above, at, strict=True)]
+    return Clusters(above, measure.n)
 
 
 def _arms(pair: ArmPair) -> tuple[Clusters, Clusters]:

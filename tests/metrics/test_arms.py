@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.arms import BINS, NUMBERS, ArmSums, Packed, pack
+from metrics.arms import BINS, NUMBERS, ArmSums, Packed, pack, total_beyond
 from metrics.fold import Fold, side_by_side
 from metrics.models import ArmSum, ModelCall, RollupState
 from metrics.rollup import newest_windows, roll_up, rows
@@ -60,6 +60,17 @@ def test_arms_merge_as_their_clusters_do_and_what_is_taken_away_is_gone(first, s
 
     arm.merge(ArmSums.of(second), -1)
     assert as_stored(arm) == before
+
+
+_row = st.lists(st.integers(0, 2**28), min_size=CLUSTERS, max_size=CLUSTERS)
+
+
+@given(st.dictionaries(st.integers(-3, 12), _row, max_size=6), st.integers(-5, 14))
+def test_bins_are_added_up_as_whole_numbers_to_what_they_are_one_by_one(bins, number):
+    by_hand = [sum(row[place] for bin_, row in bins.items() if bin_ > number) for place in range(CLUSTERS)]
+
+    assert list(total_beyond(bins, number)) == by_hand
+    assert list(total_beyond(Packed(pack(bins)), number)) == by_hand
 
 
 def test_nothing_is_stored_of_nothing():

@@ -108,6 +108,33 @@ def test_a_dearer_candidate_saves_less_than_nothing():
     assert health().candidate.saved_percent == -50
 
 
+def test_what_was_saved_ever_is_the_same_by_the_totals_and_by_the_slices():
+    ModelCallFactory(candidate=True)
+    ModelCallFactory(candidate=True, outcome="error", cost_usd=Decimal("0.0001"), baseline_cost_usd=Decimal("0.001"))
+    ModelCallFactory(candidate=True, cost_usd=None)
+    ModelCallFactory(candidate=True, started_at=NOW - timedelta(days=40), cost_usd=Decimal("0.006"))
+    ModelCallFactory()
+    ModelCallFactory(candidate=True, reason="manual")
+    roll_up(now=NOW)
+
+    assert saved_until(NOW) == Decimal("0.0025")
+    assert reading.health(rollout=NAME, since=NOW - timedelta(days=60), until=NOW).candidate.saved_usd == saved_until(
+        NOW
+    )
+
+    # From now on the moment before lies in the past, and slices are added up.
+    later = NOW + timedelta(hours=1)
+    ModelCallFactory(candidate=True, started_at=later)
+    roll_up(now=later + timedelta(minutes=5))
+
+    assert saved_until(NOW) == Decimal("0.0025")
+    assert saved_until(later + timedelta(minutes=5)) == Decimal("0.0061")
+
+
+def saved_until(until: datetime) -> Decimal | None:
+    return reading.UpTo(rollout=NAME, until=until).saved_usd()
+
+
 def test_only_the_percentage_traffic_enters_the_arms_and_the_rest_is_counted_apart():
     ModelCallFactory(candidate=True)
     for reason in ("tester", "manual", "everyone", "everyone"):

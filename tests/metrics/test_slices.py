@@ -30,20 +30,21 @@ def test_slices_add_up_to_the_window_each_five_minutes_once(since, length):
 
 
 @given(since=st.integers(0, 40 * 288), length=st.integers(0, 40 * 288))
-def test_without_slices_of_ten_days_it_is_made_up_of_days(since, length):
+def test_of_other_grains_it_is_made_up_without_those_that_are_not_to_be_had(since, length):
     start = DAY + since * FIVE.length
-    cuts = cover(start, start + length * FIVE.length, Grain.DAY)
-    assert all(cut.grain <= Grain.DAY for cut in cuts)
+    cuts = cover(start, start + length * FIVE.length, {Grain.DAY, FIVE, Grain.HOUR})
+    assert {cut.grain for cut in cuts} <= {FIVE, Grain.HOUR, Grain.DAY}
     assert sum(cut.sign * cut.slices * cut.grain for cut in cuts) == length * FIVE
 
 
 @given(since=st.integers(0, 288), days=st.integers(0, 90), rest=st.integers(0, 288))
-def test_edges_take_six_slices_of_five_minutes_twelve_hours_and_five_days_each_at_most(since, days, rest):
+def test_edges_take_six_slices_of_five_minutes_three_hours_two_of_six_and_five_days_each_at_most(since, days, rest):
     start = DAY + since * FIVE.length
     cuts = cover(start, start + timedelta(days=days) + rest * FIVE.length)
     taken = {grain: sum(cut.slices for cut in cuts if cut.grain == grain) for grain in Grain}
     assert taken[Grain.FIVE_MINUTES] <= 12
-    assert taken[Grain.HOUR] <= 24
+    assert taken[Grain.HOUR] <= 6
+    assert taken[Grain.SIX_HOURS] <= 4
     assert taken[Grain.DAY] <= 10
 
 
@@ -52,7 +53,17 @@ def test_edges_take_six_slices_of_five_minutes_twelve_hours_and_five_days_each_a
     [
         (at(), at(), []),
         (at(minutes=5), at(minutes=20), [Cut(FIVE, at(minutes=5), at(minutes=20))]),
-        (at(hours=20), at(1), [Cut(Grain.HOUR, at(hours=20), at(1))]),
+        (at(hours=22), at(1), [Cut(Grain.HOUR, at(hours=22), at(1))]),
+        # In the middle of six hours: by the way that is the shorter one in the end.
+        (
+            at(hours=9),
+            at(1),
+            [
+                Cut(Grain.HOUR, at(hours=6), at(hours=9), -1),
+                Cut(Grain.SIX_HOURS, at(), at(hours=6), -1),
+                Cut(Grain.DAY, at(), at(1)),
+            ],
+        ),
         (
             at(minutes=15),
             at(hours=23),

@@ -73,11 +73,13 @@ class Chart:
     @property
     def body(self) -> str:
         """``rows`` as HTML. There are thousands of cells: a template takes half the page's time for them."""
+        # Escaped row by row, for cell by cell takes as long as all the rest; no figure has a tab in it.
         rows = [
-            f'<tr><th scope="row">{escape(label)}</th>{"".join([f"<td>{escape(value)}</td>" for value in values])}</tr>'
+            f'<tr><th scope="row">{escape(label)}</th><td>{cells}</td></tr>'
             for label, values in self.rows
+            for cells in [escape("\t".join(values)).replace("\t", "</td><td>")]
         ]
-        # Each cell was escaped; Django's own way to join costs three times as much.
+        # Django's own way to join costs three times as much.
         return mark_safe("\n".join(rows))  # noqa: S308
 
     def to_json(self) -> dict[str, Any]:

@@ -27,24 +27,25 @@ from rollout.tiles import Line, line_of
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A span of time up to now, and how finely it is drawn."""
+    """A span of time up to now, how finely it is drawn, and whether a slice is named by its day or its time or both."""
 
     key: str
     title: Any
     hours: int
     grain: Grain
-    label: str
+    has_days: bool = False
+    has_times: bool = False
 
 
 RANGES: Mapping[str, Range] = {
     each.key: each
     for each in (
-        Range(key="1h", title=gettext_lazy("1 hour"), hours=1, grain=Grain.FIVE_MINUTES, label="H:i"),
-        Range(key="6h", title=gettext_lazy("6 hours"), hours=6, grain=Grain.FIVE_MINUTES, label="H:i"),
-        Range(key="24h", title=gettext_lazy("24 hours"), hours=24, grain=Grain.HOUR, label="H:i"),
-        Range(key="7d", title=gettext_lazy("7 days"), hours=168, grain=Grain.HOUR, label="j N H:i"),
-        Range(key="30d", title=gettext_lazy("30 days"), hours=720, grain=Grain.DAY, label="j N"),
-        Range(key="90d", title=gettext_lazy("90 days"), hours=2160, grain=Grain.DAY, label="j N"),
+        Range(key="1h", title=gettext_lazy("1 hour"), hours=1, grain=Grain.FIVE_MINUTES, has_times=True),
+        Range(key="6h", title=gettext_lazy("6 hours"), hours=6, grain=Grain.FIVE_MINUTES, has_times=True),
+        Range(key="24h", title=gettext_lazy("24 hours"), hours=24, grain=Grain.HOUR, has_times=True),
+        Range(key="7d", title=gettext_lazy("7 days"), hours=168, grain=Grain.HOUR, has_days=True, has_times=True),
+        Range(key="30d", title=gettext_lazy("30 days"), hours=720, grain=Grain.DAY, has_days=True),
+        Range(key="90d", title=gettext_lazy("90 days"), hours=2160, grain=Grain.DAY, has_days=True),
     )
 }
 DEFAULT_RANGE = "24h"
@@ -149,17 +150,20 @@ def _charts(current: Status, chosen: Range, changes: Sequence[RolloutChange], no
     sheet = Sheet(
         candidate=current.rollout.candidate,
         baseline=current.rollout.baseline,
-        labels=[_label(start, chosen) for start in starts],
+        labels=_labels(starts, chosen),
         points=[found.get(start) for start in starts],
         marks=marks,
     )
     return sheet.charts()
 
 
-def _label(start: datetime, chosen: Range) -> str:
+def _labels(starts: Sequence[datetime], chosen: Range) -> list[str]:
     # Slices of a day are cut in UTC, and so named.
-    moment = start if chosen.grain == Grain.DAY else timezone.localtime(start)
-    return formats.date_format(moment, chosen.label)
+    moments = starts if chosen.grain == Grain.DAY else [timezone.localtime(start) for start in starts]
+    # Each day is put into words once, which takes as long as twenty times of day.
+    days = {day: formats.date_format(day, "j N") for day in {moment.date() for moment in moments} if chosen.has_days}
+    times = "%H:%M" if chosen.has_times else ""
+    return [f"{days.get(moment.date(), '')} {moment.strftime(times)}".strip() for moment in moments]
 
 
 def _in_words(change: RolloutChange) -> str:

@@ -30,7 +30,7 @@ _EXTENT = f"""
     FROM (SELECT 1 AS id) one LEFT JOIN {RollupState._meta.db_table} state ON state.id = one.id
 """  # noqa: S608
 _IN_TURN = f"""
-    SELECT start, arm, people, sums, start = ({_NEWEST.format("%s")}) FROM {Slice._meta.db_table}
+    SELECT start, arm, people, CAST(sums AS text), start = ({_NEWEST.format("%s")}) FROM {Slice._meta.db_table}
     WHERE rollout = %s AND reason = %s AND grain = %s AND start >= %s AND start < %s ORDER BY start
 """  # noqa: S608
 
@@ -69,7 +69,7 @@ def extent(rollout: str) -> Extent:
 def in_turn(*, rollout: str, reason: str, grain: Grain, since: datetime, until: datetime) -> Iterator[Part]:
     """Slices that begin in that time, oldest first."""
     given = [rollout, grain.value, rollout, reason, grain.value, *_stored([since, until])]
-    for start, arm, people, sums, is_newest in _fetched(_IN_TURN, given):
+    for start, arm, people, sums, is_newest in _fetched(_IN_TURN, given, as_bytes=True):
         moment = _moment(start)
         assert moment is not None, "a slice begins somewhere"  # noqa: S101
         yield Part(moment, arm, people, whole_numbers(sums), bool(is_newest))
@@ -125,8 +125,8 @@ def _rows(columns: str, cuts: Sequence[Cut], of: Mapping[str, str], joined: str 
     return _fetched(" UNION ALL ".join(statements), given) if statements else []
 
 
-def _fetched(statement: str, given: Sequence[Any]) -> list[Any]:
-    return fetch(statement, given, using=router.db_for_read(Slice))
+def _fetched(statement: str, given: Sequence[Any], *, as_bytes: bool = False) -> list[Any]:
+    return fetch(statement, given, using=router.db_for_read(Slice), as_bytes=as_bytes)
 
 
 def _stored(moments: Sequence[datetime]) -> list[Any]:

@@ -23,6 +23,7 @@ from chat.providers.base import (
     StreamEvent,
     TextDelta,
     ToolCallDelta,
+    UsedSoFar,
 )
 from metrics.pricing import Usage
 
@@ -44,7 +45,8 @@ class Attempt:
     """One attempt as it goes on; whole once ``run`` has returned or was cancelled.
 
     Times in ms from the start of ``run``; ``ttft_ms`` is to the first visible text or tool call.
-    ``chars`` counts the characters of both.
+    ``chars`` counts the characters of both. ``usage`` is the vendor's last word on it, also of a stream that broke off.
+    ``was_answered`` is true once anything came of it: before that, an error cost nothing.
     """
 
     deadlines: Deadlines
@@ -57,6 +59,7 @@ class Attempt:
     ttft_ms: int | None = None
     latency_ms: int | None = None
     chars: int = 0
+    was_answered: bool = False
     _started: float = 0.0
 
     async def run(
@@ -97,8 +100,12 @@ class Attempt:
             async with watch, aclosing(stream) as events:  # type: ignore[type-var]
                 watch.wait(deadlines.first_token_s, "timeout_first_token")
                 async for event in events:
+                    self.was_answered = True
                     if isinstance(event, Finished):
                         return self._finish(event)
+                    if isinstance(event, UsedSoFar):
+                        self.usage = event.usage
+                        continue
                     watch.wait(deadlines.idle_s, "timeout_idle")
                     take(event)
         except TimeoutError:
@@ -139,6 +146,7 @@ class Attempt:
         """Note how the attempt failed."""
         self.error = error
         if isinstance(error, Refused):
+            self.was_answered = True
             self.outcome, self.usage, self.upstream_model = "refused", error.usage, error.upstream_model
         else:
             self.outcome = "timeout" if isinstance(error, ProviderTimeout) else "error"

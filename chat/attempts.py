@@ -34,6 +34,8 @@ MAX_ATTEMPTS = 2
 RETRY_PAUSE_S = 0.2
 # A longer wait than this is not worth a person's time: the error is shown at once.
 LONGEST_RETRY_AFTER_S = 2.0
+# Efforts of reasoning that let nobody wait.
+NO_THOUGHT = (None, "none", "minimal")
 
 
 class Next(NamedTuple):
@@ -43,18 +45,24 @@ class Next(NamedTuple):
     pause_s: float
 
 
-def new_attempt(model_key: str, deadline: float) -> Attempt:
-    """An attempt by that model, not yet run; ``deadline`` is the answer's, on the monotonic clock."""
+def new_attempt(model_key: str, deadline: float, *, effort: str | None = None) -> Attempt:
+    """An attempt by that model, not yet run; ``deadline`` is the answer's, on the monotonic clock.
+
+    A model that is told to think, with that ``effort``, may do so for as long as a whole answer may take: it shows
+    nothing of it before the first word.
+    """
     model = find_model(model_key)
     own_s = model.first_token_timeout_s if model is not None else None
     left_s = max(0.0, deadline - time.monotonic())
     total_s = model.total_timeout_s if model is not None else None
+    total_s = left_s if total_s is None else min(total_s, left_s)
+    first_s = own_s or settings.FIRST_TOKEN_TIMEOUT_S
     return Attempt(
         clock=time.monotonic,
         deadlines=Deadlines(
-            first_token_s=own_s or settings.FIRST_TOKEN_TIMEOUT_S,
+            first_token_s=first_s if effort in NO_THOUGHT else max(first_s, total_s),
             idle_s=settings.IDLE_TIMEOUT_S,
-            total_s=left_s if total_s is None else min(total_s, left_s),
+            total_s=total_s,
             max_chars=settings.MAX_OUTPUT_CHARS,
         ),
     )

@@ -323,13 +323,13 @@ def _open_reply(
 
 def _prompt(question: Message, *, with_earlier: bool) -> list[ChatMessage]:
     """The newest turns that fit into CONTEXT_CHARS, oldest first, the question last."""
-    turns = [ChatMessage(role="user", text=question.text)]
+    turns = [ChatMessage(role="user", content=question.text)]
     room = settings.CONTEXT_CHARS - len(question.text)
     for role, text in _said_before(question) if with_earlier else ():
         room -= len(text)
         if room < 0:
             break
-        turns.append(ChatMessage(role="user" if role == Message.Role.USER else "assistant", text=text))
+        turns.append(ChatMessage(role="user" if role == Message.Role.USER else "assistant", content=text))
     return turns[::-1]
 
 

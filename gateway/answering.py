@@ -29,7 +29,7 @@ from chat.threads import Together, in_db
 from gateway import limits
 from gateway.callers import Caller, application, callers, unit_of
 from gateway.errors import ApiError, unavailable
-from gateway.limits import Reservation
+from gateway.limits import Reservation, Used
 from gateway.models import ApiKey
 from gateway.wire import Completion
 from metrics import services as metrics_services
@@ -49,7 +49,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is being answered, by the attempt that runs: its call has been opened."""
+    """What is being answered, by the attempt that runs: its call has been opened. ``used`` is of those before it."""
 
     answer_id: UUID
     call_id: UUID
@@ -61,6 +61,7 @@ class Job:
     completion: Completion
     reservation: Reservation
     probe: str | None = None
+    used: tuple[Used, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class Answer:
         self._writer = writer
         self._deadline = time.monotonic() + settings.TOTAL_TIMEOUT_S
         self._is_abandoned = False
-        self.attempt = new_attempt(job.served_model, self._deadline)
+        self.attempt = self._new_attempt()
 
     def abandon(self) -> None:
         """The process ends: what is cancelled from now on is not the client's doing."""
@@ -121,7 +122,7 @@ class Answer:
                     return
                 await asyncio.sleep(following.pause_s)
                 self.job = await in_db(next_call, self.job, following.model, self.attempt, timezone.now())
-                self.attempt = new_attempt(self.job.served_model, self._deadline)
+                self.attempt = self._new_attempt()
         except asyncio.CancelledError:
             if self._is_abandoned and self.attempt.outcome == "cancelled":
                 self.attempt.outcome = "abandoned"
@@ -131,6 +132,10 @@ class Answer:
             self.attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
             await asyncio.shield(ends.put(Ended(job=self.job, attempt=self.attempt, now=timezone.now())))
+
+    def _new_attempt(self) -> Attempt:
+        effort = self.job.completion.options.reasoning_effort
+        return new_attempt(self.job.served_model, self._deadline, effort=effort)
 
     async def _try(self, attempt: Attempt) -> None:
         job, writer = self.job, self._writer
@@ -164,7 +169,7 @@ def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
         if jobs:
             metrics_services.open_calls([_start_of(job) for job in jobs.values()])
     except BaseException:
-        limits.settle((job.reservation, None, None) for job in jobs.values())
+        limits.settle((job.reservation, ()) for job in jobs.values())
         raise
     return [refused[n] if n in refused else jobs[n] for n in range(len(asked))]
 
@@ -200,6 +205,7 @@ def _admitted(ask: Asked, who: Caller, route: Route) -> Job:
     except Unavailable as refused:
         raise unavailable(refused.retry_after_s) from None
     route = admission.route
+    completion = limits.bounded(who.key, ask.completion)
     return Job(
         answer_id=uuid4(),
         call_id=uuid4(),
@@ -208,19 +214,26 @@ def _admitted(ask: Asked, who: Caller, route: Route) -> Job:
         caller=who,
         route=route,
         served_model=admission.served_model,
-        completion=ask.completion,
-        reservation=limits.reserve(who.key, ask.completion, (route.assigned_model, route.baseline_model), now=ask.now),
+        completion=completion,
+        reservation=limits.reserve(who.key, completion, (route.assigned_model, route.baseline_model), now=ask.now),
         probe=admission.probe,
     )
 
 
 def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
     """Close a failed attempt's call and open the next one's, by ``served_model``: one transaction."""
+    ended = _end_of(job, attempt, now)
     following = replace(
-        job, call_id=uuid4(), opened_at=now, attempt=job.attempt + 1, served_model=served_model, probe=None
+        job,
+        call_id=uuid4(),
+        opened_at=now,
+        attempt=job.attempt + 1,
+        served_model=served_model,
+        probe=None,
+        used=(*job.used, _used(attempt, ended)),
     )
     with transaction.atomic():
-        metrics_services.close_call(job.call_id, _end_of(job, attempt, now), started_at=job.opened_at)
+        metrics_services.close_call(job.call_id, ended, started_at=job.opened_at)
         metrics_services.open_call(_start_of(following))
     return following
 
@@ -230,8 +243,15 @@ def end(ended: Sequence[Ended]) -> list[None]:
     written = [_end_of(each.job, each.attempt, each.now) for each in ended]
     both = list(zip(ended, written, strict=True))
     metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
-    limits.settle((each.job.reservation, each.attempt.usage, row.cost_usd) for each, row in both)
+    limits.settle((each.job.reservation, (*each.job.used, _used(each.attempt, row))) for each, row in both)
     return [None] * len(ended)
+
+
+def _used(attempt: Attempt, ended: CallEnd) -> Used:
+    """An error before anything came, a refusal of the request or of our connection, used nothing."""
+    if attempt.outcome == "error" and not attempt.was_answered:
+        return None, None
+    return ended.usage, ended.cost_usd
 
 
 def _start_of(job: Job) -> CallStart:

@@ -1,6 +1,6 @@
 """``/v1/`` over ASGI, without Django's handler and middleware: no session, no cookie, no template belongs here.
 
-Paths: ``POST /v1/chat/completions``, ``GET /v1/models``, ``POST /v1/calls/{id}/feedback``.
+Paths: ``POST /v1/chat/completions``, ``GET /v1/models``, ``GET /v1/models/{id}``, ``POST /v1/calls/{id}/feedback``.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from chat.providers.registry import catalogue
 from chat.threads import in_db
 from gateway import feedback
 from gateway.answering import Answer, Asked, Job, beginnings
-from gateway.callers import application
-from gateway.errors import ApiError, error_of, overloaded
+from gateway.callers import application, text_of
+from gateway.errors import ApiError, error_of, is_answer, overloaded
 from gateway.models import ApiKey
-from gateway.wire import parse_completion
+from gateway.wire import Completion, parse_completion
 from gateway.writers import ClientGone, StreamWriter, WholeWriter
 from rollout.services import log_route
 
@@ -36,6 +36,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 PREFIX = "/v1/"
 # Pictures come inside it.
 MAX_BODY_BYTES = 20 << 20
+# A larger one is read for those alone who have a key: to hold and parse it takes more than to ask for the key twice.
+SMALL_BODY_BYTES = 64 << 10
+_MODEL = re.compile(r"/v1/models/(.+)")
 _FEEDBACK = re.compile(r"/v1/calls/([^/]+)/feedback")
 _running: dict[asyncio.Task[None], Answer] = {}
 
@@ -65,7 +68,7 @@ async def drain(grace_s: float) -> None:
 
 async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
     path, method = scope["path"], scope["method"]
-    rated = _FEEDBACK.fullmatch(path)
+    rated, one = _FEEDBACK.fullmatch(path), _MODEL.fullmatch(path)
     if path == "/v1/chat/completions":
         _allow(method, "POST")
         try:
@@ -73,14 +76,14 @@ async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
                 await _complete(scope, receive, send)
         except capacity.Overloaded:
             raise overloaded(capacity.RETRY_AFTER_S) from None
-    elif path == "/v1/models":
+    elif path == "/v1/models" or one is not None:
         _allow(method, "GET", "HEAD")
-        key = await in_db(application, _header(scope, b"authorization"), now=timezone.now())
-        await _respond(send, 200, _models(key))
+        listed = _models(await _key_of(scope))
+        await _respond(send, 200, json.dumps(_list_of(listed) if one is None else _find(listed, one[1])).encode())
     elif rated is not None:
         _allow(method, "POST")
+        key = await _key_of(scope)
         body = await _read_body(receive)
-        key = await in_db(application, _header(scope, b"authorization"), now=timezone.now())
         document = await in_db(feedback.take, key, rated[1], body, now=timezone.now())
         await _respond(send, 200, json.dumps(document).encode())
     else:
@@ -95,7 +98,7 @@ def _allow(method: str, *allowed: str) -> None:
 
 
 async def _complete(scope: Scope, receive: Receive, send: Send) -> None:
-    completion = parse_completion(await _read_body(receive))
+    completion = await _read_completion(scope, receive)
     now = timezone.now()
     await breakers.refresh()
     job = await beginnings.put(
@@ -114,6 +117,21 @@ async def _complete(scope: Scope, receive: Receive, send: Send) -> None:
         await _whole(job, int(now.timestamp()), receive, send)
 
 
+async def _read_completion(scope: Scope, receive: Receive) -> Completion:
+    """What is asked for. Who has no key is told that, and nothing of the body."""
+    text_of(_header(scope, b"authorization"))
+    body = await _read_body(receive, before_more=lambda: _key_of(scope))
+    try:
+        return parse_completion(body)
+    except ApiError:
+        await _key_of(scope)
+        raise
+
+
+async def _key_of(scope: Scope) -> ApiKey:
+    return await in_db(application, _header(scope, b"authorization"), now=timezone.now())
+
+
 async def _whole(job: Job, created: int, receive: Receive, send: Send) -> None:
     writer = WholeWriter()
     answer = Answer(job, writer)
@@ -126,7 +144,7 @@ async def _whole(job: Job, created: int, receive: Receive, send: Send) -> None:
     finally:
         await end_tasks((gone, task))
     attempt = answer.attempt
-    if attempt.outcome not in ("ok", "refused"):
+    if not is_answer(attempt):
         raise _about(error_of(attempt), answer.job)
     await _respond(send, 200, writer.document(answer.job, attempt, created), _facts(answer.job).items())
 
@@ -164,7 +182,8 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive, before_more: Callable[[], Awaitable[object]] | None = None) -> bytes:
+    """All of it; ``before_more`` is awaited once, where it is no small one."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -172,21 +191,35 @@ async def _read_body(receive: Receive) -> bytes:
             raise ClientGone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
+        if size > SMALL_BODY_BYTES and before_more is not None:
+            await before_more()
+            before_more = None
         if size > MAX_BODY_BYTES:
             raise ApiError(413, "The body is too large.", code="request_too_large")
         if not message.get("more_body"):
             return b"".join(parts)
 
 
-def _models(key: ApiKey) -> bytes:
+def _models(key: ApiKey) -> dict[str, dict[str, Any]]:
+    """Those that it may use, by model key."""
     keys = [model for model in catalogue() if not key.models_allowed or model in key.models_allowed]
-    listed = [{"id": model, "object": "model", "created": 0, "owned_by": "sluice"} for model in keys]
-    return json.dumps({"object": "list", "data": listed}).encode()
+    return {model: {"id": model, "object": "model", "created": 0, "owned_by": "sluice"} for model in keys}
+
+
+def _list_of(models: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"object": "list", "data": list(models.values())}
+
+
+def _find(models: Mapping[str, dict[str, Any]], model: str) -> dict[str, Any]:
+    if model not in models:
+        raise ApiError(404, f"The model {model!r} does not exist, or this key may not use it.", code="model_not_found")
+    return models[model]
 
 
 def _facts(job: Job) -> dict[str, str]:
-    """What happened, for who asked."""
+    """What happened, for who asked; the SDKs show the request's id in their errors."""
     return {
+        "X-Request-Id": str(job.answer_id),
         "X-Sluice-Call": str(job.answer_id),
         "X-Sluice-Arm": job.route.arm or "none",
         "X-Sluice-Reason": job.route.reason,

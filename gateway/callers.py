@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.errors import ApiError
-from gateway.keys import find_key
+from gateway.keys import PREFIX, find_key
 from gateway.models import ApiKey
 from gateway.wire import MAX_UNIT
 from rollout import services as rollout_services
@@ -26,16 +26,28 @@ class Caller:
 
 def application(authorization: str, *, now: datetime) -> ApiKey:
     """The key of an ``Authorization`` header. Raises ApiError (401)."""
-    scheme, _space, text = authorization.partition(" ")
-    key = find_key(text.strip(), now=now) if scheme.lower() == "bearer" else None
+    key = find_key(text_of(authorization), now=now)
     if key is None:
-        raise ApiError(
-            401,
-            "This needs a live API key: Authorization: Bearer sk-sluice-…",
-            code="invalid_api_key",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        raise _unknown()
     return key
+
+
+def text_of(authorization: str) -> str:
+    """What an ``Authorization`` header says is a key. Raises ApiError (401) where it can be none; asks nobody."""
+    scheme, _space, text = authorization.partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text.startswith(PREFIX):
+        raise _unknown()
+    return text
+
+
+def _unknown() -> ApiError:
+    return ApiError(
+        401,
+        "This needs a live API key: Authorization: Bearer sk-sluice-…",
+        code="invalid_api_key",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def unit_of(key: ApiKey, *, named: str, in_body: str) -> str:

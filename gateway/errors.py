@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from chat.attempt import Attempt
-from chat.providers.base import NotAsked, RateLimited, Unsupported
+from chat.providers.base import InvalidRequest, NotAsked, RateLimited, Unsupported
 
 _TYPES = {
     HTTPStatus.BAD_REQUEST: "invalid_request_error",
@@ -50,14 +50,19 @@ class ApiError(Exception):
             "param": self.param,
             "code": self.code,
         }
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return json.dumps({"error": error}, ensure_ascii=False).encode(errors="replace")
+
+
+def is_answer(attempt: Attempt) -> bool:
+    """Whether a program gets it as an answer. One without a word is one too, as with the vendor itself: as an error it
+    would be asked for again, and paid for, as often as the program's client tries.
+    """
+    return attempt.outcome in ("ok", "refused", "empty")
 
 
 def error_of(attempt: Attempt) -> ApiError:
     """How an answer that failed is told: in our words, never in a vendor's."""
     error = attempt.error
-    if attempt.outcome == "empty":
-        return ApiError(502, "The model gave no answer.", code="empty_answer")
     if attempt.outcome == "abandoned":
         return ApiError(503, "The server is going down. Try again.", code="shutting_down", headers={"Retry-After": "1"})
     if isinstance(error, NotAsked):
@@ -69,8 +74,13 @@ def error_of(attempt: Attempt) -> ApiError:
         return ApiError(429, "The model is asked too often just now.", code="upstream_rate_limited", headers=wait)
     if attempt.outcome == "timeout":
         return ApiError(504, "The model did not answer in time.", code="upstream_timeout")
-    if error is not None and error.code == "invalid_request":
-        return ApiError(400, "The model refused the request.", code="upstream_invalid_request")
+    if isinstance(error, InvalidRequest):
+        told = "The model refused the request."
+        if error.reason == "context_length_exceeded":
+            told = "The messages are longer than the model takes."
+        elif error.param is not None:
+            told = f"{error.param}: The model refuses it."
+        return ApiError(400, told, code=error.reason or "upstream_invalid_request", param=error.param)
     return ApiError(502, "The model could not be reached, or broke off.", code="upstream_unavailable")
 
 

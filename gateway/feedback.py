@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from chat.attempt import clean
 from gateway.errors import ApiError
 from gateway.models import ApiKey, Feedback
 from metrics import services as metrics_services
@@ -61,7 +62,7 @@ def _read(body: bytes) -> tuple[int | None, str, str]:
     if not isinstance(reason, str) or not go_together(rating, reason):
         told = f"reason: It goes with a rating of 1 to 3, and must be one of: {', '.join(REASONS)}."
         raise ApiError(400, told, code="invalid_value", param="reason")
-    if not isinstance(comment, str) or len(comment) > MAX_COMMENT or "\x00" in comment:
+    if not isinstance(comment, str) or len(comment) > MAX_COMMENT or clean(comment) != comment:
         raise ApiError(
             400, f"comment: It must be text of at most {MAX_COMMENT} characters.", code="invalid_value", param="comment"
         )

@@ -6,7 +6,7 @@ overspend together. Without Redis the minutes' limits let everybody through; the
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -14,17 +14,24 @@ from django.db.models import F
 
 from api.counting import count
 from chat.calls import cost_of
+from chat.json_bytes import write_json
 from gateway.errors import ApiError
 from gateway.models import ApiKey, Spending
 from gateway.wire import Completion
 from metrics.pricing import Usage
 
 Cost = Decimal | None
+# What one attempt used and cost; no usage is nothing, and in it, or of a cost, ``None`` is not known.
+Used = tuple[Usage | None, Cost]
 MINUTE_S = 60
 _PICO = Decimal(10) ** 12
 # Where a request sets no limit itself, an answer is taken to be this long, and a token to be so many characters.
 USUAL_TOKENS = 2_000
+# With a limit in dollars it is not taken to be, but cut there: whatever is not reserved could be overspent.
+LONGEST_TOKENS = 4_096
 CHARS_PER_TOKEN = 3
+# Of what is not ASCII; a character has two to four.
+BYTES_PER_TOKEN = 2
 IMAGE_TOKENS = 1_500
 
 
@@ -39,6 +46,13 @@ class Reservation:
     amount: int = 0
 
 
+def bounded(key: ApiKey, completion: Completion) -> Completion:
+    """The request as it goes to a model: for a key with dollars, its answer ends where what is reserved for it does."""
+    if key.dollars_per_day is None or completion.options.max_tokens is not None:
+        return completion
+    return replace(completion, options=replace(completion.options, max_tokens=LONGEST_TOKENS))
+
+
 def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: datetime) -> Reservation:
     """Put aside what an answer by any of ``models`` may use.
 
@@ -46,7 +60,8 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     """
     minute = int(now.timestamp()) // MINUTE_S
     wait = str(MINUTE_S - int(now.timestamp()) % MINUTE_S)
-    prompt, answer = most_tokens(completion)
+    is_limited = key.tokens_per_minute is not None or key.dollars_per_day is not None
+    prompt, answer = most_tokens(completion) if is_limited else (0, 0)
     # First what may be refused for want of a price: nothing is to be put back then.
     amount = 0 if key.dollars_per_day is None else _most_cost(models, prompt, answer, now)
     if key.requests_per_minute is not None and not _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute):
@@ -65,22 +80,23 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount)
 
 
-def settle(answers: Iterable[tuple[Reservation, Usage | None, Cost]]) -> None:
-    """Put in what answers really used and cost; what is not known counts as reserved, no usage at all as nothing.
+def settle(answers: Iterable[tuple[Reservation, Sequence[Used]]]) -> None:
+    """Put in what answers really used and cost, in all their attempts; what is not known of one counts as reserved.
 
     Answers of the same key are put in together.
     """
     tokens: Counter[tuple[int, int]] = Counter()
     reserved: Counter[tuple[int, date]] = Counter()
     spent: Counter[tuple[int, date]] = Counter()
-    for reservation, usage, cost in answers:
+    for reservation, attempts in answers:
+        charged = [(usage, cost) for usage, cost in attempts if usage is not None]
         if reservation.tokens:
-            used = 0 if usage is None else _total(usage, reservation.tokens)
+            used = sum(_total(usage, reservation.tokens) for usage, _cost in charged)
             tokens[reservation.key_id, reservation.minute] += used - reservation.tokens
         if reservation.day is not None:
             of_day = reservation.key_id, reservation.day
             reserved[of_day] += reservation.amount
-            spent[of_day] += 0 if usage is None else reservation.amount if cost is None else int(cost * _PICO)
+            spent[of_day] += sum(reservation.amount if cost is None else int(cost * _PICO) for _usage, cost in charged)
     for (key_id, minute), by in tokens.items():
         _count(f"tokens:{key_id}:{minute}", by)
     for (key_id, day), amount in reserved.items():
@@ -91,11 +107,26 @@ def settle(answers: Iterable[tuple[Reservation, Usage | None, Cost]]) -> None:
 
 def most_tokens(completion: Completion) -> tuple[int, int]:
     """The prompt's tokens and the answer's, guessed high."""
-    chars = sum(
-        len(message.text) + sum(len(call.arguments) for call in message.tool_calls) for message in completion.messages
-    )
+    options = completion.options
+    texts = [part for message in completion.messages for part in (message.text, message.name)]
+    calls = [call for message in completion.messages for call in message.tool_calls]
+    texts += [part for call in calls for part in (call.name, call.arguments)]
+    # Schemas are read by the model as the messages are.
+    texts += [part for tool in options.tools for part in (tool.name, tool.description, _json(tool.parameters))]
+    texts.append(_json(options.response_format))
     images = sum(len(message.images) for message in completion.messages)
-    return chars // CHARS_PER_TOKEN + 1 + IMAGE_TOKENS * images, completion.options.max_tokens or USUAL_TOKENS
+    return sum(map(_tokens, texts)) + 1 + IMAGE_TOKENS * images, options.max_tokens or USUAL_TOKENS
+
+
+def _tokens(text: str) -> int:
+    if text.isascii():
+        return -(-len(text) // CHARS_PER_TOKEN)
+    plain = sum(map(str.isascii, text))
+    return -(-plain // CHARS_PER_TOKEN) + (len(text.encode(errors="replace")) - plain) // BYTES_PER_TOKEN
+
+
+def _json(value: object) -> str:
+    return "" if value is None else write_json(value).decode()
 
 
 def _most_cost(models: Sequence[str], prompt: int, answer: int, now: datetime) -> int:

@@ -301,7 +301,7 @@ def _message(given: Any, path: str) -> ChatMessage:
     role = _ROLES.get(str(fields.pop("role", "")))
     if role is None:
         raise _wrong(f"{path}.role", f"It must be one of: {', '.join(_ROLES)}.")
-    text, images = _content(fields.pop("content", None), f"{path}.content", role)
+    content = _content(fields.pop("content", None), f"{path}.content", role)
     calls = tuple(
         _tool_call(item, f"{path}.tool_calls[{n}]")
         for n, item in enumerate(_list(fields.pop("tool_calls", None) or [], f"{path}.tool_calls"))
@@ -314,30 +314,29 @@ def _message(given: Any, path: str) -> ChatMessage:
     for left, value in fields.items():
         if value:
             raise _wrong(f"{path}.{left}", "It is not served here.", code="unsupported_parameter")
-    return ChatMessage(role=role, text=text, images=images, tool_calls=calls, tool_call_id=call_id, name=name)
+    return ChatMessage(role=role, content=content, tool_calls=calls, tool_call_id=call_id, name=name)
 
 
-def _content(given: Any, path: str, role: Role) -> tuple[str, tuple[Image, ...]]:
+def _content(given: Any, path: str, role: Role) -> str | tuple[str | Image, ...]:
     if given is None and role == "assistant":
-        return "", ()
+        return ""
     if isinstance(given, str):
-        return given, ()
-    texts: list[str] = []
-    images: list[Image] = []
+        return given
+    parts: list[str | Image] = []
     for number, part in enumerate(_list(given, path)):
         where = f"{path}[{number}]"
         kind = _object(part, where).get("type")
         if kind == "text":
-            texts.append(_text(part.get("text"), f"{where}.text"))
+            parts.append(_text(part.get("text"), f"{where}.text"))
         elif kind == "image_url" and role == "user":
             image = _object(part.get("image_url"), f"{where}.image_url")
             url = _text(image.get("url"), f"{where}.image_url.url")
             if not url.startswith(("data:image/", "https://")):
                 raise _wrong(f"{where}.image_url.url", "It must be an https address or a data: URL of an image.")
-            images.append(Image(url=url, detail=_text(image.get("detail") or "", f"{where}.image_url.detail")))
+            parts.append(Image(url=url, detail=_text(image.get("detail") or "", f"{where}.image_url.detail")))
         else:
             raise _wrong(f"{where}.type", "It is not served here.", code="unsupported_parameter")
-    return "\n".join(texts), tuple(images)
+    return tuple(parts)
 
 
 def _tool_call(given: Any, path: str) -> ToolCall:

@@ -7,7 +7,7 @@ from chat.attempt import Attempt
 from chat.json_bytes import write_json
 from chat.providers.base import ToolCallDelta
 from gateway.answering import Job
-from gateway.errors import ApiError, error_of
+from gateway.errors import ApiError, error_of, is_answer
 from gateway.wire import DONE, ChunkWriter, completion_document, error_event
 from metrics.pricing import Usage
 
@@ -110,7 +110,7 @@ class StreamWriter:
     def end(self, job: Job, attempt: Attempt) -> None:
         """The answer's end: its reason and the usage where that is wanted, or its error."""
         self._has_ended = True
-        if attempt.outcome in ("ok", "refused"):
+        if is_answer(attempt):
             chunks = self._of(job)
             self._put(chunks.finish(finish_reason(attempt)))
             if job.completion.include_usage:

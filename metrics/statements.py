@@ -64,8 +64,8 @@ def _cursor(connection: BaseDatabaseWrapper, *, as_bytes: bool = False) -> Itera
 
 
 class _Cursor(psycopg.RawCursor[Any]):
-    """Gives the driver PostgreSQL's own placeholders: for the others it searches each long statement anew, which for the
-    rows of sixteen calls takes longer than to insert them.
+    """Gives the driver PostgreSQL's own placeholders: for the others it searches each long statement anew, which takes
+    longer than to insert the rows of sixteen calls.
     """
 
     def execute(self, query: Any, params: Any = None, **more: Any) -> Self:

@@ -15,6 +15,7 @@ from chat.providers.base import (
     Refused,
     TextDelta,
     ToolCallDelta,
+    UsedSoFar,
 )
 from metrics.pricing import Usage
 
@@ -39,7 +40,8 @@ class Answer:
         # How many tool calls have begun.
         self.calls = 0
         self._has_text = False
-        self._said: list[Delta] = []
+        self._told = self.usage
+        self._said: list[Delta | UsedSoFar] = []
         # Text of one kind that no delta has yet.
         self._kind: type[TextDelta | ReasoningDelta] = TextDelta
         self._text: list[str] = []
@@ -59,7 +61,7 @@ class Answer:
         self._close_text()
         self._said.append(ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments))
 
-    def deltas(self, lines: Iterable[bytes], read: Callable[[bytes, "Answer"], None]) -> Iterator[Delta]:
+    def events(self, lines: Iterable[bytes], read: Callable[[bytes, "Answer"], None]) -> Iterator[Delta | UsedSoFar]:
         """What these lines say, by an adapter's way of reading one. Where one is an error, what was said before it is
         given first.
         """
@@ -82,8 +84,12 @@ class Answer:
             self._said.append(self._kind(text="".join(self._text)))
             self._text = []
 
-    def _taken(self) -> list[Delta]:
+    def _taken(self) -> list[Delta | UsedSoFar]:
         self._close_text()
+        # At the end the stream's last event has it.
+        if self.usage is not self._told and self.finish_reason is None:
+            self._said.append(UsedSoFar(usage=self.usage))
+            self._told = self.usage
         taken, self._said = self._said, []
         return taken
 

@@ -31,18 +31,32 @@ class ToolCall:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatMessage:
-    """One turn of the conversation: its text, then its pictures.
+    """One turn of the conversation: ``content`` is its text, or texts and pictures in their order.
 
     An ``assistant``'s turn may hold the tool calls that it made; a ``tool``'s turn is the result, as
     text, of the call ``tool_call_id``. ``name`` tells people of the same role apart.
     """
 
     role: Role
-    text: str = ""
-    images: tuple[Image, ...] = ()
+    content: str | tuple[str | Image, ...] = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     name: str = ""
+
+    @property
+    def parts(self) -> tuple[str | Image, ...]:
+        """The content's parts, one for mere text."""
+        return (self.content,) if isinstance(self.content, str) else self.content
+
+    @property
+    def text(self) -> str:
+        """All texts of it."""
+        return "\n".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All pictures of it."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +142,15 @@ class Finished:
     usage: Usage = field(default_factory=Usage)
 
 
+@dataclass(frozen=True, kw_only=True)
+class UsedSoFar:
+    """What the vendor says was used by now, in the middle of a stream: all that is known where it breaks off."""
+
+    usage: Usage
+
+
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
-StreamEvent = Delta | Finished
+StreamEvent = Delta | UsedSoFar | Finished
 
 
 class Provider(Protocol):
@@ -140,7 +161,8 @@ class Provider(Protocol):
         ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        """Yield deltas and then exactly one ``Finished``; raise a ``ProviderError`` and nothing else.
+        """Yield deltas, what was used so far where it is told, and then exactly one ``Finished``; raise a
+        ``ProviderError`` and nothing else.
 
         A stream that ends without a finish reason raises ``ProviderUnavailable``. Closing the
         iterator, or cancelling the task that reads it, closes the connection upstream.
@@ -210,9 +232,25 @@ class ProviderTimeout(ProviderError):
 
 
 class InvalidRequest(ProviderError):
-    """The provider refused the request itself (400, 404, 413, 422): another try would fail alike."""
+    """The provider refused the request itself (400, 404, 413, 422): another try would fail alike.
+
+    ``param`` is OpenAI's path of what is to blame and ``reason`` its word for why, where it said so: known words alone.
+    """
 
     code = "invalid_request"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        error_class: str = "",
+        param: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(detail, status=status, error_class=error_class)
+        self.param = param
+        self.reason = reason
 
 
 class Unsupported(ProviderError):

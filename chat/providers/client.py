@@ -19,7 +19,7 @@ import aiohttp
 import httpx2
 
 from chat.json_bytes import write_json
-from chat.providers.base import ProviderTimeout, ProviderUnavailable
+from chat.providers.base import InvalidRequest, ProviderTimeout, ProviderUnavailable
 
 # What belongs to one body or one connection, and what the client that sends it says for itself.
 _NOT_SHARED = frozenset(("host", "connection", "content-length", "transfer-encoding", "accept-encoding"))
@@ -106,12 +106,17 @@ class Sender:
         self, template: Template, document: Mapping[str, Any], *, connect_timeout_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer's beginning; its end closes what was not read. Reads have no timeout: the attempt's deadlines are
-        the caller's. Raises ProviderTimeout or ProviderUnavailable where nothing was answered.
+        the caller's. Raises ProviderTimeout or ProviderUnavailable where nothing was answered, and InvalidRequest for a
+        document that is no JSON, which is not the vendor's fault.
         """
+        try:
+            body = write_json(document)
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidRequest("The request can't be written as JSON.", error_class="unwritable") from None
         if self._session is None:
             self._session = _session()
         try:
-            response = await self._send(self._session, template, write_json(document), _timeout(connect_timeout_s))
+            response = await self._send(self._session, template, body, _timeout(connect_timeout_s))
         except TimeoutError:
             told = f"{self._vendor} could not be reached in time."
             raise ProviderTimeout(told, error_class="timeout_connect") from None

@@ -96,8 +96,8 @@ class GeminiProvider:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(ask, response)
                 async for lines in data_lines(response.content.iter_any(), "Gemini"):
-                    for delta in answer.deltas(lines, _read):
-                        yield delta
+                    for event in answer.events(lines, _read):
+                        yield event
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001

@@ -115,13 +115,14 @@ def _check_message(message: ChatMessage, path: str) -> None:
 
 
 def _parts(message: ChatMessage, path: str, *, older: bool) -> Iterator[dict[str, Any]]:
-    if message.text or not (message.images or message.tool_calls):
-        yield {"text": message.text}
-    for number, image in enumerate(message.images, start=1 if message.text else 0):
-        yield _image(image, f"{path}.content[{number}].image_url")
+    said = [(number, part) for number, part in enumerate(message.parts) if part]
+    if not said and not message.tool_calls:
+        yield {"text": ""}
+    for number, part in said:
+        yield {"text": part} if isinstance(part, str) else _image(part, f"{path}.content[{number}].image_url")
     for number, call in enumerate(message.tool_calls):
         call_id, signature = split_call_id(call.id)
-        part: dict[str, Any] = {
+        called: dict[str, Any] = {
             "functionCall": {
                 "id": call_id,
                 "name": call.name,
@@ -131,13 +132,13 @@ def _parts(message: ChatMessage, path: str, *, older: bool) -> Iterator[dict[str
         # Of calls that are made together, the first one alone is signed.
         if signature is None and number == 0 and not older:
             signature = FOREIGN_SIGNATURE
-        yield part if signature is None else {**part, "thoughtSignature": base64.b64encode(signature).decode()}
+        yield called if signature is None else {**called, "thoughtSignature": base64.b64encode(signature).decode()}
 
 
 def _arguments(call: ToolCall, path: str) -> dict[str, Any]:
     try:
         arguments = json.loads(call.arguments or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
         raise Unsupported("Gemini takes a call's arguments only where they are a JSON object.", param=path)
@@ -149,7 +150,7 @@ def _result(message: ChatMessage, names: Mapping[str, str], path: str) -> dict[s
         raise Unsupported("No call before it has this id.", param=f"{path}.tool_call_id")
     try:
         response = json.loads(message.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         response = None
     return {
         "functionResponse": {
@@ -163,7 +164,10 @@ def _result(message: ChatMessage, names: Mapping[str, str], path: str) -> dict[s
 def _image(image: Image, path: str) -> dict[str, Any]:
     if image.url.startswith("https://"):
         # Google fetches it, and wants to be told what it is: https://ai.google.dev/gemini-api/docs/file-input-methods
-        kind, _ = mimetypes.guess_type(urlsplit(image.url).path)
+        try:
+            kind, _ = mimetypes.guess_type(urlsplit(image.url).path)
+        except ValueError:
+            kind = None
         if kind is None or not kind.startswith("image/"):
             raise Unsupported("The URL does not end in the name of an image, such as .png.", param=path)
         return {"fileData": {"fileUri": image.url, "mimeType": kind}}
@@ -181,7 +185,9 @@ def _media_resolution(messages: Sequence[ChatMessage]) -> str | None:
     """One for all images: Gemini's stable API has no other."""
     asked: str | None = None
     for number, message in enumerate(messages):
-        for place, image in enumerate(message.images, start=1 if message.text else 0):
+        for place, image in enumerate(message.parts):
+            if isinstance(image, str):
+                continue
             detail = image.detail or "auto"
             if detail not in RESOLUTIONS or (asked is not None and detail != asked):
                 raise Unsupported(

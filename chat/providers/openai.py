@@ -6,6 +6,7 @@ that comes after a finish reason is ignored.
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -46,6 +47,28 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 # What OpenAI, and Azure's version of it, call a question that is against their policy.
 POLICY_CODES = ("content_policy_violation", "content_filter")
+# Why it refuses a request, in words that programs know. Others, and other parameters than those that we send, may hold
+# anything. Source: https://platform.openai.com/docs/guides/error-codes
+REASONS = frozenset(
+    (
+        "array_above_max_length",
+        "context_length_exceeded",
+        "image_too_large",
+        "invalid_function_parameters",
+        "invalid_image_format",
+        "invalid_image_url",
+        "invalid_type",
+        "invalid_value",
+        "missing_required_parameter",
+        "string_above_max_length",
+        "unsupported_parameter",
+        "unsupported_value",
+    )
+)
+_PARAM = re.compile(
+    r"(messages|tools|tool_choice|parallel_tool_calls|response_format|temperature|top_p|max_tokens|max_completion_tokens"
+    r"|seed|stop|presence_penalty|frequency_penalty|reasoning_effort)[\w.\[\]]{0,200}"
+)
 # What comes after the last event.
 DONE = b"[DONE]"
 # For the end of a body after its last event.
@@ -105,8 +128,8 @@ class OpenAIProvider:
                     raise await self._desk.refusal(self._ask, response)
                 chunks = response.content.iter_any()
                 async for lines in data_lines(chunks, "OpenAI"):
-                    for delta in answer.deltas(takewhile(DONE.__ne__, lines), _read):
-                        yield delta
+                    for event in answer.events(takewhile(DONE.__ne__, lines), _read):
+                        yield event
                     if DONE in lines:
                         await _read_out(chunks)
                         break
@@ -138,8 +161,7 @@ def to_document(request: ChatRequest, *, max_tokens_name: str) -> dict[str, Any]
 def _message(message: ChatMessage) -> dict[str, Any]:
     sent: dict[str, Any] = {"role": message.role, "content": message.text}
     if message.images:
-        text = [{"type": "text", "text": message.text}] if message.text else []
-        sent["content"] = [*text, *({"type": "image_url", "image_url": _image(image)} for image in message.images)]
+        sent["content"] = [_part(part) for part in message.parts]
     if message.tool_calls:
         sent["content"] = message.text or None
         sent["tool_calls"] = [
@@ -157,8 +179,11 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     return sent
 
 
-def _image(image: Image) -> dict[str, str]:
-    return {"url": image.url, "detail": image.detail} if image.detail else {"url": image.url}
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    detail = {"detail": part.detail} if part.detail else {}
+    return {"type": "image_url", "image_url": {"url": part.url, **detail}}
 
 
 def _call_id(call_id: str) -> str:
@@ -203,8 +228,8 @@ def to_usage(usage: object) -> Usage:
     return Usage(
         input_tokens=token_count(usage.get("prompt_tokens")),
         output_tokens=token_count(usage.get("completion_tokens")),
-        cached_tokens=token_count(_part(usage.get("prompt_tokens_details"), "cached_tokens")),
-        reasoning_tokens=token_count(_part(usage.get("completion_tokens_details"), "reasoning_tokens")),
+        cached_tokens=token_count(_inner(usage.get("prompt_tokens_details"), "cached_tokens")),
+        reasoning_tokens=token_count(_inner(usage.get("completion_tokens_details"), "reasoning_tokens")),
     )
 
 
@@ -222,6 +247,14 @@ def _from_status(error: "openai.APIStatusError") -> ProviderError:
         return RateLimited("OpenAI's quota is used up.", status=429, error_class="quota")
     if error.status_code == 400 and error.code in POLICY_CODES:
         return Refused("OpenAI declined the question.")
+    if error.status_code == 400:
+        return InvalidRequest(
+            "OpenAI refused the request.",
+            status=400,
+            error_class="http_400",
+            param=error.param if isinstance(error.param, str) and _PARAM.fullmatch(error.param) else None,
+            reason=error.code if error.code in REASONS else None,
+        )
     return error_from_status("OpenAI", error.status_code, retry_after_s(error.response.headers.get("retry-after")))
 
 
@@ -283,7 +316,7 @@ def _calls(calls: list[object], answer: Answer) -> None:
         if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
             raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
         function = call.get("function")
-        said = [call.get("id"), _part(function, "name"), _part(function, "arguments")]
+        said = [call.get("id"), _inner(function, "name"), _inner(function, "arguments")]
         call_id, name, arguments = (value if isinstance(value, str) else "" for value in said)
         if call_id or name or arguments:
             answer.tool_call(index, call_id=call_id, name=name, arguments=arguments)
@@ -300,5 +333,5 @@ def _from_event(error: object) -> ProviderError:
     return ProviderUnavailable("OpenAI reported an error in mid-answer.", error_class="inband_error")
 
 
-def _part(details: object, name: str) -> object:
+def _inner(details: object, name: str) -> object:
     return details.get(name) if isinstance(details, Mapping) else None

@@ -19,7 +19,7 @@ from chat.providers.base import (
 )
 from metrics.pricing import Usage
 
-REQUEST = ChatRequest(upstream_model="m", messages=[ChatMessage(role="user", text="hi")], connect_timeout_s=1)
+REQUEST = ChatRequest(upstream_model="m", messages=[ChatMessage(role="user", content="hi")], connect_timeout_s=1)
 PATIENT = Deadlines(first_token_s=5, idle_s=5, total_s=5, max_chars=1000)
 STOP = Finished(finish_reason="stop", upstream_model="m-1", usage=Usage(input_tokens=3, output_tokens=2))
 

@@ -31,11 +31,11 @@ def test_what_gemini_is_sent_is_what_its_sdk_would_send(faulty: FaultyUpstream) 
     call = ToolCall(id=join_call_id("1", b"\xfb\xff signed"), name="weather", arguments='{"city_name": "Ulm"}')
     asked = request(
         "gemini-3.1-pro",
-        ChatMessage(role="system", text="Be brief."),
+        ChatMessage(role="system", content="Be brief."),
         user("Look", Image(url=DATA_URL, detail="high"), Image(url=HTTPS_URL, detail="high")),
-        ChatMessage(role="assistant", text="One moment.", tool_calls=(call, replace(call, id="call_2"))),
-        ChatMessage(role="tool", tool_call_id=call.id, text='{"sky_now": "blue"}'),
-        ChatMessage(role="tool", tool_call_id="call_2", text="rain"),
+        ChatMessage(role="assistant", content="One moment.", tool_calls=(call, replace(call, id="call_2"))),
+        ChatMessage(role="tool", tool_call_id=call.id, content='{"sky_now": "blue"}'),
+        ChatMessage(role="tool", tool_call_id="call_2", content="rain"),
         options=Options(
             temperature=0.5,
             top_p=0.25,

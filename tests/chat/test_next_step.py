@@ -105,6 +105,14 @@ def test_a_models_own_deadlines_hold_within_the_answers(settings):
     assert seconds("gemini-flash-lite", 100) == (settings.FIRST_TOKEN_TIMEOUT_S, 100)
 
 
+@pytest.mark.parametrize("effort", ["low", "high", "none", "minimal", None])
+def test_a_model_that_is_told_to_think_may_do_so_for_as_long_as_an_answer_may_take(settings, effort):
+    deadlines = new_attempt("chat-model", time.monotonic() + 100, effort=effort).deadlines
+
+    expected = 100 if effort in ("low", "high") else settings.FIRST_TOKEN_TIMEOUT_S
+    assert round(deadlines.first_token_s) == expected
+
+
 def test_each_ending_has_a_state_and_a_code():
     assert ending(ended("ok")) == ("complete", "")
     assert ending(ended("cancelled")) == ("stopped", "")

@@ -67,7 +67,7 @@ def test_the_simulated_vendor_answers_whole_with_its_whole_usage(vendor: Vendor,
     long_history = "tell me more about tomatoes " * 200
     request = ChatRequest(
         upstream_model="thinking-model",
-        messages=[ChatMessage(role="user", text=long_history), ChatMessage(role="user", text="code please")],
+        messages=[ChatMessage(role="user", content=long_history), ChatMessage(role="user", content="code please")],
         connect_timeout_s=PATIENCE_S,
     )
 

@@ -50,7 +50,7 @@ def simulator_url() -> Iterator[str]:
 
 
 def user(text: str = "Hello", *images: Image) -> ChatMessage:
-    return ChatMessage(role="user", text=text, images=images)
+    return ChatMessage(role="user", content=(*filter(None, [text]), *images) if images else text)
 
 
 def with_options(model: str = "ok", **options: Any) -> ChatRequest:
@@ -255,8 +255,8 @@ UNSUPPORTED: list[tuple[ChatRequest, str]] = [
     (with_options(reasoning_effort="none"), "reasoning_effort"),
     (with_options("gemini-2.5-pro", reasoning_effort="none"), "reasoning_effort"),
     (with_options("gemini-2.5-flash", reasoning_effort="endless"), "reasoning_effort"),
-    (request("ok", user(), ChatMessage(role="user", text="Hi", name="ada")), "messages[1].name"),
-    (request("ok", ChatMessage(role="assistant", images=(Image(url=DATA_URL),))), "messages[0].content"),
+    (request("ok", user(), ChatMessage(role="user", content="Hi", name="ada")), "messages[1].name"),
+    (request("ok", ChatMessage(role="assistant", content=(Image(url=DATA_URL),))), "messages[0].content"),
     (request("ok", user(), user("", Image(url="http://example.com/a.png"))), "messages[1].content[0].image_url"),
     (request("ok", user("Hi", Image(url="https://example.com/photo"))), "messages[0].content[1].image_url"),
     (request("ok", user("Hi", Image(url="data:image/png;base64,*"))), "messages[0].content[1].image_url"),
@@ -268,7 +268,7 @@ UNSUPPORTED: list[tuple[ChatRequest, str]] = [
         request("ok", user(), ChatMessage(role="assistant", tool_calls=(CALL, BROKEN))),
         "messages[1].tool_calls[1].function.arguments",
     ),
-    (request("ok", user(), ChatMessage(role="tool", tool_call_id="call_2", text="x")), "messages[1].tool_call_id"),
+    (request("ok", user(), ChatMessage(role="tool", tool_call_id="call_2", content="x")), "messages[1].tool_call_id"),
 ]
 
 

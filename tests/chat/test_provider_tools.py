@@ -38,7 +38,7 @@ def simulator_url() -> Iterator[str]:
 
 
 def user(text: str) -> ChatMessage:
-    return ChatMessage(role="user", text=text)
+    return ChatMessage(role="user", content=text)
 
 
 @for_each_vendor
@@ -57,7 +57,7 @@ def test_a_call_its_result_and_the_answer_make_a_round_trip(vendor: Vendor, simu
     assert finished(events).usage.output_tokens
 
     asked = ChatMessage(role="assistant", tool_calls=(call,))
-    result = ChatMessage(role="tool", tool_call_id=call.id, text="sunny")
+    result = ChatMessage(role="tool", tool_call_id=call.id, content="sunny")
     events, error = answer(vendor, simulator_url, request(MODEL, question, asked, result, options=options))
 
     assert error is None
@@ -85,7 +85,7 @@ def test_calls_that_are_made_together_have_their_results_together(vendor: Vendor
 
     asked = ChatMessage(role="assistant", tool_calls=tuple(calls))
     results = [
-        ChatMessage(role="tool", tool_call_id=call.id, text=text)
+        ChatMessage(role="tool", tool_call_id=call.id, content=text)
         for call, text in zip(calls, ("rain", "noon", "snow"), strict=True)
     ]
     events, error = answer(vendor, simulator_url, request(MODEL, question, asked, *results, options=options))
@@ -102,8 +102,8 @@ def test_a_conversation_that_another_vendor_began_goes_on(vendor: Vendor, simula
     events, _ = answer(other, simulator_url, request(MODEL, question, options=options))
     (call,) = calls_of(events)
 
-    asked = ChatMessage(role="assistant", text="One moment.", tool_calls=(call,))
-    result = ChatMessage(role="tool", tool_call_id=call.id, text='{"sky": "blue"}')
+    asked = ChatMessage(role="assistant", content="One moment.", tool_calls=(call,))
+    result = ChatMessage(role="tool", tool_call_id=call.id, content='{"sky": "blue"}')
     events, error = answer(vendor, simulator_url, request(MODEL, question, asked, result, options=options))
 
     assert error is None
@@ -208,9 +208,9 @@ def test_gemini_gets_its_own_id_and_signature_back_and_results_as_objects(faulty
     second = ToolCall(id=join_call_id("g2", None), name="clock", arguments="")
     turns = [
         user("Hello"),
-        ChatMessage(role="assistant", text="Let me see.", tool_calls=(signed, second)),
-        ChatMessage(role="tool", tool_call_id=signed.id, text='{"sky_now": null}'),
-        ChatMessage(role="tool", tool_call_id=second.id, text="[1, 2]"),
+        ChatMessage(role="assistant", content="Let me see.", tool_calls=(signed, second)),
+        ChatMessage(role="tool", tool_call_id=signed.id, content='{"sky_now": null}'),
+        ChatMessage(role="tool", tool_call_id=second.id, content="[1, 2]"),
     ]
 
     answer(Vendor(name="gemini"), faulty.url, request("ok", *turns))
@@ -241,9 +241,9 @@ def test_gemini_gets_its_own_id_and_signature_back_and_results_as_objects(faulty
 def test_openai_gets_calls_and_results_in_its_words(faulty: FaultyUpstream) -> None:
     call = ToolCall(id="call_1", name="weather", arguments='{"city": "Ulm"}')
     turns = [
-        ChatMessage(role="user", text="Hello", name="ada"),
+        ChatMessage(role="user", content="Hello", name="ada"),
         ChatMessage(role="assistant", tool_calls=(call,)),
-        ChatMessage(role="tool", tool_call_id="call_1", text="sunny"),
+        ChatMessage(role="tool", tool_call_id="call_1", content="sunny"),
     ]
 
     answer(Vendor(name="openai"), faulty.url, request("ok", *turns))

@@ -53,10 +53,10 @@ for_each_vendor = pytest.mark.parametrize(
 
 def ask(model: str, text: str = "How do I water tomatoes?", *, connect_timeout_s: float = PATIENCE_S) -> ChatRequest:
     messages = [
-        ChatMessage(role="system", text="Be brief."),
-        ChatMessage(role="user", text="Hello"),
-        ChatMessage(role="assistant", text="Hello!"),
-        ChatMessage(role="user", text=text),
+        ChatMessage(role="system", content="Be brief."),
+        ChatMessage(role="user", content="Hello"),
+        ChatMessage(role="assistant", content="Hello!"),
+        ChatMessage(role="user", content=text),
     ]
     return ChatRequest(upstream_model=model, messages=messages, connect_timeout_s=connect_timeout_s)
 

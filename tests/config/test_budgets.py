@@ -55,7 +55,7 @@ def test_a_call_is_priced():
 def test_a_piece_of_a_stream_is_read(line, read, most):
     lines = [line(number) for number in range(PIECES)]
 
-    assert instructions(lambda: list(Answer("a vendor", "a model").deltas(lines, read))) <= most * PIECES
+    assert instructions(lambda: list(Answer("a vendor", "a model").events(lines, read))) <= most * PIECES
 
 
 def test_a_request_is_understood():

@@ -168,7 +168,7 @@ def test_whoever_is_refused_keeps_nobody_else_from_an_answer():
 
 
 def test_what_is_reserved_for_calls_that_are_not_written_is_free_again(monkeypatch):
-    key, text = create_key(name="shop", owner=UserFactory(), dollars_per_day=Decimal("0.05"))
+    key, text = create_key(name="shop", owner=UserFactory(), dollars_per_day=Decimal("0.10"))
     completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
     asked = Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)
 
@@ -185,7 +185,7 @@ def test_what_is_reserved_for_calls_that_are_not_written_is_free_again(monkeypat
 
 
 def test_what_is_reserved_for_those_before_one_that_breaks_is_free_again(monkeypatch):
-    key, text = create_key(name="shop", owner=UserFactory(), dollars_per_day=Decimal("0.05"))
+    key, text = create_key(name="shop", owner=UserFactory(), dollars_per_day=Decimal("0.20"))
     completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
     asked = Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)
     routes = iter([1, 2])

@@ -31,7 +31,7 @@ PICO = 10**12
 def completion(text: str = "x" * 300, max_tokens: int = 1000) -> Completion:
     return Completion(
         model="chat-model",
-        messages=(ChatMessage(role="user", text=text),),
+        messages=(ChatMessage(role="user", content=text),),
         options=Options(max_tokens=max_tokens),
         stream=False,
         include_usage=False,
@@ -120,14 +120,14 @@ def test_tokens_a_minute_are_reserved_for_the_most_and_settled_for_what_was_used
     assert first.tokens == second.tokens == 1101
     refused(key)
 
-    limits.settle([(first, Usage(input_tokens=80, output_tokens=20), None)])
+    limits.settle([(first, [(Usage(input_tokens=80, output_tokens=20), None)])])
     third = reserve(key)
     refused(key)
 
     # Of what is not known, the most counts; of what was never asked, nothing.
-    limits.settle([(second, Usage(), None)])
+    limits.settle([(second, [(Usage(), None)])])
     refused(key)
-    limits.settle([(third, None, None)])
+    limits.settle([(third, [])])
     reserve(key)
 
 
@@ -147,7 +147,7 @@ def test_dollars_are_reserved_before_and_settled_after():
     assert spent == 0
     assert Decimal("0.01") < held < Decimal("0.025")
 
-    limits.settle([(first, Usage(input_tokens=1, output_tokens=1), Decimal("0.04"))])
+    limits.settle([(first, [(Usage(input_tokens=1, output_tokens=1), Decimal("0.04"))])])
     assert sums() == (Decimal("0.04"), 0)
 
     error = refused(key)
@@ -161,7 +161,7 @@ def test_answers_that_end_together_are_settled_in_one_statement(django_assert_nu
     held = [reserve(key) for _number in range(3)]
 
     with django_assert_num_queries(1):
-        limits.settle((each, Usage(input_tokens=1, output_tokens=1), Decimal("0.01")) for each in held)
+        limits.settle((each, [(Usage(input_tokens=1, output_tokens=1), Decimal("0.01"))]) for each in held)
 
     assert sums() == (Decimal("0.03"), 0)
 
@@ -171,7 +171,7 @@ def test_a_cost_that_is_not_known_counts_as_reserved():
     key = make(dollars_per_day=Decimal("1"))
     held = reserve(key)
 
-    limits.settle([(held, Usage(), None)])
+    limits.settle([(held, [(Usage(), None)])])
 
     assert sums() == (Decimal(held.amount) / PICO, 0)
 

@@ -10,6 +10,7 @@ import httpx2
 import openai
 import pytest
 
+from chat.admission import breakers
 from gateway import limits
 from gateway.keys import create_key
 from gateway.models import Spending
@@ -214,6 +215,20 @@ def test_texts_and_pictures_keep_their_order(client, vendor, percent):
         part.get("text") or part.get("inlineData", {}).get("mimeType") or part["image_url"]["url"] for part in parts
     ]
     assert kinds == (["First:", "image/png", "Second:", "image/jpeg"] if percent else ["First:", PNG, "Second:", JPEG])
+
+
+def test_what_nests_too_deeply_is_no_fault_of_the_vendor(client, vendor):
+    vendor.says = openai_says({"content": "Hi"})
+    schema: dict[str, Any] = {}
+    for _ in range(500):
+        schema = {"properties": schema}
+    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="chat-model", messages=HELLO, tools=tools)
+
+    assert vendor.asked == []
+    assert breakers.standing(["chat-model"])["chat-model"].failures == 0
 
 
 # --- who asks ---

@@ -1,0 +1,143 @@
+"""Requests' bodies as they are read: what is understood, and what is refused by name."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chat.providers.base import Image
+from gateway.errors import ApiError
+from gateway.wire import MAX_DEPTH, Completion, parse_completion
+
+PNG = "data:image/png;base64,iVBORyBub3QgcmVhbGx5"
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
+
+
+def read(**changes: Any) -> Completion:
+    body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}], **changes}
+    return parse_completion(json.dumps(body).encode())
+
+
+def refusal(**changes: Any) -> tuple[str | None, str]:
+    with pytest.raises(ApiError) as raised:
+        read(**changes)
+    assert raised.value.status == 400
+    return raised.value.param, raised.value.code
+
+
+def turn(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", **fields}]}
+
+
+def part(**fields: Any) -> dict[str, Any]:
+    return turn(content=[fields])
+
+
+def tool(**function: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", **function}}]}
+
+
+def answered(**call: Any) -> dict[str, Any]:
+    made = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}, **call}
+    return {"messages": [{"role": "assistant", "content": None, "tool_calls": [made]}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        (part(type="text", text="x", cache_control={"type": "ephemeral"}), "messages[0].content[0].cache_control"),
+        (part(type="image_url", image_url={"url": PNG, "size": 3}), "messages[0].content[0].image_url.size"),
+        (turn(content="x", extra="y"), "messages[0].extra"),
+        ({"tools": [{**TOOL, "cache": 1}]}, "tools[0].cache"),
+        (tool(examples=[1]), "tools[0].function.examples"),
+        (answered(extra_content={"x": 1}), "messages[0].tool_calls[0].extra_content"),
+        (answered(function={"name": "f", "arguments": "{}", "x": 1}), "messages[0].tool_calls[0].function.x"),
+        ({"tools": [TOOL], "tool_choice": {**TOOL, "x": 1}}, "tool_choice.x"),
+        ({"tools": [TOOL], "tool_choice": {"type": "custom", "function": {"name": "f"}}}, "tool_choice.type"),
+        ({"response_format": {"type": "json_object", "x": 1}}, "response_format.x"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "x": 1}}},
+            "response_format.json_schema.x",
+        ),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"verbosity": "low"}, "verbosity"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+        ({"metadata": {"a": "b"}}, "metadata"),
+        ({"service_tier": "priority"}, "service_tier"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_its_path_however_deep(changes, param):
+    assert refusal(**changes) == (param, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"max_tokens": 5, "max_completion_tokens": 7}, ("max_tokens", "invalid_value")),
+        ({"tool_choice": "required"}, ("tool_choice", "invalid_value")),
+        ({"tool_choice": TOOL}, ("tool_choice", "invalid_value")),
+        (turn(content=None), ("messages[0].content", "missing_required_parameter")),
+        (turn(), ("messages[0].content", "missing_required_parameter")),
+        (turn(content=[]), ("messages[0].content", "invalid_value")),
+        ({"user": "a\u0000b"}, ("user", "invalid_value")),
+        ({"safety_identifier": "a\nb"}, ("safety_identifier", "invalid_value")),
+        ({"user": "\ud800"}, ("user", "invalid_value")),
+        ({"max_tokens": 1 << 31}, ("max_tokens", "invalid_value")),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(changes, told):
+    assert refusal(**changes) == told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"service_tier": "auto"},
+        {"service_tier": "default"},
+        {"modalities": ["text"]},
+        {"logit_bias": {}},
+        {"metadata": {}},
+        {"top_logprobs": 0},
+        {"functions": None},
+        {"prompt_cache_key": "shop"},
+        {"max_tokens": 7, "max_completion_tokens": 7},
+        {"tool_choice": "auto"},
+        {"stream": True, "stream_options": {"include_obfuscation": False}},
+        answered(index=0),
+    ],
+)
+def test_what_changes_nothing_is_taken(changes):
+    assert read(**changes).model == "chat-model"
+
+
+def test_a_unit_is_the_user_or_who_it_is_called_by_now():
+    assert read(safety_identifier="b").unit == "b"
+    assert read(user="a", safety_identifier="b").unit == "a"
+    assert read(user="Zoë\u00a0👩\u200d🚀").unit == "Zoë\u00a0👩\u200d🚀"
+
+
+def test_texts_and_pictures_stay_in_their_order():
+    content = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": PNG}}]
+
+    (message,) = read(**turn(content=[*content, content[0]])).messages
+
+    assert message.content == ("a", Image(url=PNG), "a")
+
+
+@pytest.mark.parametrize("kind", ["list", "object"])
+def test_what_nests_too_deeply_is_refused(kind):
+    def nested(levels: int) -> Any:
+        value: Any = {} if kind == "object" else []
+        for _ in range(levels - 1):
+            value = {"properties": value} if kind == "object" else [value]
+        return value
+
+    # Three levels lie around a schema: the list, the tool and its function.
+    assert read(**tool(parameters={"enum": nested(MAX_DEPTH - 4)})).options.tools
+    for levels in (MAX_DEPTH, 900):
+        assert refusal(**tool(parameters={"enum": nested(levels)})) == ("tools", "invalid_value")
+
+
+def test_many_small_things_are_not_deep():
+    assert len(read(**turn(content=[{"type": "text", "text": "x"}] * 1000)).messages[0].parts) == 1000

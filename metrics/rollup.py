@@ -116,13 +116,15 @@ def _roll_up_batch(now: datetime) -> int:
         state = lock_state()
         if state is None or (state.rebuilding_until is not None and state.rebuilding_until > now):
             return 0
+        # A rebuild that gave no sign of life has lost its turn, and finds that out when it comes back.
+        state.rebuilding_until = None
         behind = [grain for grain, mark in MADE_OF_OTHERS.items() if getattr(state, mark) != state.changed_at]
         # Locked: a rating that comes now waits, and makes its call pending again.
         waiting = ModelCall.objects.select_for_update().filter(pending=True, ended_at__isnull=False)
         calls = rows(waiting.order_by("ended_at")[:BATCH])
         if calls:
             new = [call for call in calls if not call.counted]
-            _open_windows(new)
+            _open_windows(new, now)
             fold = Fold(windows=newest_windows())
             fold.add(new)
             fold.rerate(call for call in calls if call.counted)
@@ -135,7 +137,7 @@ def _roll_up_batch(now: datetime) -> int:
             setattr(state, mark, state.changed_at)
         if len(calls) < BATCH:
             state.rolled_at = now
-        state.save(update_fields=["rolled_at", "changed_at", *MADE_OF_OTHERS.values()])
+        state.save(update_fields=["rolled_at", "changed_at", "rebuilding_until", *MADE_OF_OTHERS.values()])
     return len(calls)
 
 
@@ -150,16 +152,22 @@ def _mark_counted(calls: Sequence[CallRow]) -> None:
 # --- windows --------------------------------------------------------------------------------
 
 
-def _open_windows(calls: Iterable[CallRow]) -> None:
-    """A stretch's first call begins a window of its own."""
+def _open_windows(calls: Iterable[CallRow], now: datetime) -> None:
+    """A stretch's first call begins a window of its own. Where that stretch is over, the present one begins another: the
+    newest window is what harm is seen in.
+    """
     stretches = {
         (call.rollout, call.run, call.stretch): call.percent
         for call in calls
         if call.rollout and call.reason == DECIDING_REASON
     }
     for (rollout, run, stretch), percent in sorted(stretches.items()):
-        if not Window.objects.filter(rollout=rollout, run=run, stretch=stretch).exists():
+        windows = Window.objects.filter(rollout=rollout, run=run)
+        if not windows.filter(stretch=stretch).exists():
+            newest = windows.order_by("number").last()
             _begin_window(rollout, run, stretch=stretch, percent=percent, starts_at=None)
+            if newest is not None and newest.stretch > stretch:
+                _begin_window(rollout, run, stretch=newest.stretch, percent=newest.percent, starts_at=now)
 
 
 def _begin_window(rollout: str, run: int, **of_window: Any) -> None:
@@ -235,6 +243,8 @@ def _add_slices(fives: Mapping[SliceKey, Sums], behind: Collection[Grain]) -> No
     for grain in Grain:
         if grain != Grain.FIVE_MINUTES and grain not in behind:
             deltas |= coarser(fives, grain)
+    # Of the others only what was known of them has changed, and not who was there.
+    visited = {key for key, sums in deltas.items() if sums.requests}
     wanted = Q()
     for grain in Grain:
         starts = {key.start for key in deltas if key.grain == grain}
@@ -244,7 +254,8 @@ def _add_slices(fives: Mapping[SliceKey, Sums], behind: Collection[Grain]) -> No
         key = SliceKey(row.rollout, row.grain, row.start, row.arm, row.reason)
         if key in deltas:
             deltas[key].merge(Sums.from_json(row.sums))
-    save_slices(deltas)
+    save_slices({key: sums for key, sums in deltas.items() if key in visited})
+    _save(Slice, {key: sums for key, sums in deltas.items() if key not in visited}, SliceKey._fields)
 
 
 def save_slices(slices: Mapping[SliceKey, Sums]) -> None:

@@ -11,10 +11,10 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metrics import reading, services
-from metrics.models import ArmSum, FirstSeen, ModelCall, Slice
+from metrics import reading, rebuild, services
+from metrics.models import ArmSum, FirstSeen, ModelCall, RollupState, Slice
 from metrics.people import count_people
-from metrics.rebuild import rebuild_rollups
+from metrics.rebuild import PAUSE, rebuild_rollups
 from metrics.retention import delete_old_calls
 from metrics.rollup import WINDOW_REQUESTS, roll_up
 from metrics.slices import Grain
@@ -322,3 +322,68 @@ def close(call: ModelCall, outcome: str, ever: "Counter[tuple[str, str]]") -> No
     end = services.CallEnd(outcome=outcome, ended_at=NOW, **text, **cost)
     if services.close_call(call.pk, end, started_at=call.started_at):
         ever[call.arm, outcome] += 1
+
+
+@pytest.mark.django_db
+def test_a_late_call_of_a_stretch_that_is_over_leaves_the_present_one_its_window():
+    late = ModelCallFactory(running=True, stretch=2, percent=Decimal(15), started_at=NOW - timedelta(minutes=3))
+    ModelCallFactory(stretch=3, percent=Decimal(25), started_at=NOW - timedelta(minutes=2))
+    roll_up(now=NOW)
+    services.close_call(late.pk, services.CallEnd(outcome="ok", ended_at=NOW), started_at=late.started_at)
+    roll_up(now=NOW)
+    ModelCallFactory.create_batch(2, stretch=3, percent=Decimal(25), started_at=NOW + timedelta(seconds=1))
+    roll_up(now=NOW + timedelta(minutes=1))
+
+    found = reading.evidence(rollout=NAME, run=1)
+
+    assert found.window is not None
+    assert (found.window.stretch, found.window.baseline.total("n")) == (3, 2)
+    assert [(each.stretch, each.baseline.total("n")) for each in found.stretches] == [(2, 1), (3, 3)]
+
+
+@pytest.mark.django_db
+def test_a_rebuild_that_was_killed_is_over_with_the_next_roll_up():
+    ModelCallFactory(started_at=NOW - timedelta(days=200))
+    roll_up(now=NOW)
+    RollupState.objects.update(rebuilding_until=NOW + PAUSE)
+    assert delete_old_calls(now=NOW, days=90) == 0
+
+    roll_up(now=NOW + 2 * PAUSE)
+
+    assert delete_old_calls(now=NOW + 2 * PAUSE, days=90) == 1
+
+
+@pytest.mark.django_db
+def test_a_rebuild_that_slept_while_calls_were_counted_gives_up(monkeypatch):
+    mixed(30)
+    roll_up(now=NOW)
+    moments = [NOW]
+
+    def asleep() -> dict[Any, Any]:
+        moments[0] = NOW + 2 * PAUSE
+        ModelCallFactory(unit="zoe", started_at=NOW)
+        assert roll_up(now=moments[0]) == 1
+        return {}
+
+    monkeypatch.setattr(rebuild, "_last_seen", asleep)
+    with pytest.raises(rebuild.RebuildRefused):
+        rebuild_rollups(clock=lambda: moments[0])
+    monkeypatch.undo()
+
+    count_people(now=NOW)
+    before = stored()
+    assert before == rebuilt()
+
+
+@pytest.mark.django_db
+def test_who_comes_back_leaves_the_people_of_the_day_before_as_they_were():
+    ModelCallFactory(unit="ada", started_at=NOW - timedelta(days=3))
+    roll_up(now=NOW)
+    assert count_people(now=NOW) == 2
+
+    ModelCallFactory(unit="ada", started_at=NOW)
+    roll_up(now=NOW + timedelta(minutes=1))
+
+    days = reading.series(rollout=NAME, since=NOW - timedelta(days=4), until=NOW + timedelta(hours=1), grain=Grain.DAY)
+    assert [day.baseline.people for day in days] == [1, 1]
+    assert count_people(now=NOW) == 0

@@ -92,8 +92,10 @@ class Breakers:
             return ""
         with self._lock:
             probe, copy.probe = copy.probe, ""
-            copy.is_asked_for = not probe
-        return probe if probe and not copy.breaker.wants_probe(self._clock()) else None
+            # A turn that nobody took in its time is over, and another is asked for.
+            may_go = bool(probe) and not copy.breaker.wants_probe(self._clock())
+            copy.is_asked_for = not may_go
+        return probe if may_go else None
 
     def wait_s(self, key: str) -> float:
         """How long the next attempt should wait."""

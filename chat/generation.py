@@ -12,7 +12,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone
 
 from chat import capacity, livelog, services, tracing
@@ -26,14 +25,12 @@ from chat.models import Message
 from chat.providers.base import ProviderUnavailable
 from chat.providers.registry import close_providers
 from chat.services import Job
-from chat.threads import in_db
+from chat.threads import in_db, until_written
 
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 1.0
 ALIVE_EVERY_S = 10.0
-# A database that is away for a moment must not cost an answer its end; after these, the sweeper ends it.
-END_RETRIES_S = (0.5, 2.0, 5.0)
 
 # The loop keeps weak references to tasks only.
 _running: "dict[asyncio.Task[None], Answer]" = {}
@@ -163,15 +160,11 @@ class Answer:
         return text
 
     async def _end(self, attempt: Attempt) -> None:
-        for pause_s in (*END_RETRIES_S, None):
-            try:
-                await in_db(self._write_end, attempt)
-                break
-            except DatabaseError:
-                logger.exception("An answer's end was not written")
-                if pause_s is not None:
-                    await asyncio.sleep(pause_s)
-        await self._log.close()
+        try:
+            await until_written(lambda: in_db(self._write_end, attempt))
+        finally:
+            # Whatever happened: somebody follows it.
+            await self._log.close()
 
     def _write_end(self, attempt: Attempt) -> None:
         state, error = ending(attempt)

@@ -4,7 +4,8 @@ Django's own ``sync_to_async`` would put the work of every running answer into o
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
@@ -12,13 +13,17 @@ from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
+# A database that is away for a moment must not cost an answer its end; after these, the sweeper ends it.
+END_RETRIES_S = (0.5, 2.0, 5.0)
 _pool = ThreadPoolExecutor(max_workers=settings.DATABASE_POOL_SIZE, thread_name_prefix="database")
 
 
@@ -44,6 +49,18 @@ def _give_back(connection: BaseDatabaseWrapper) -> None:
     """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query."""
     if connection.vendor != "sqlite" or connection.errors_occurred:
         connection.close()
+
+
+async def until_written(write: Callable[[], Awaitable[object]]) -> None:
+    """Write an answer's end, again where the database fails, until ``END_RETRIES_S`` are over; the log says so."""
+    for pause_s in (*END_RETRIES_S, None):
+        try:
+            await write()
+            return
+        except DatabaseError:
+            logger.exception("An answer's end was not written")
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
 
 
 class Together(Generic[T, R]):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, partial
@@ -16,7 +17,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.utils import timezone
 
 from chat.admission import Unavailable, admit
@@ -25,7 +26,7 @@ from chat.attempts import new_attempt, next_step, run_attempt
 from chat.calls import call_end, call_start
 from chat.providers.base import ProviderUnavailable, ToolCallDelta
 from chat.providers.registry import find_model
-from chat.threads import Together, in_db
+from chat.threads import Together, in_db, until_written
 from gateway import limits
 from gateway.callers import Caller, application, callers, unit_of
 from gateway.errors import ApiError, unavailable
@@ -131,7 +132,11 @@ class Answer:
             logger.exception("An answer failed unexpectedly")
             self.attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
-            await asyncio.shield(ends.put(Ended(job=self.job, attempt=self.attempt, now=timezone.now())))
+            last = Ended(job=self.job, attempt=self.attempt, now=timezone.now())
+            try:
+                await asyncio.shield(ends.put(last))
+            except DatabaseError:
+                await asyncio.shield(asyncio.ensure_future(until_written(lambda: ends.put(last))))
 
     def _new_attempt(self) -> Attempt:
         effort = self.job.completion.options.reasoning_effort
@@ -200,22 +205,26 @@ def _question(ask: Asked, who: Caller) -> Question:
 
 def _admitted(ask: Asked, who: Caller, route: Route) -> Job:
     """Its call is not opened yet."""
+    completion = limits.bounded(who.key, ask.completion)
+    # Before it is let through: who may not ask must not be the one request that tries a failing upstream out.
+    reservation = limits.reserve(who.key, completion, (route.assigned_model, route.baseline_model), now=ask.now)
     try:
         admission = admit(route)
-    except Unavailable as refused:
-        raise unavailable(refused.retry_after_s) from None
-    route = admission.route
-    completion = limits.bounded(who.key, ask.completion)
+    except BaseException as error:
+        limits.settle([(reservation, ())])
+        if isinstance(error, Unavailable):
+            raise unavailable(error.retry_after_s) from None
+        raise
     return Job(
         answer_id=uuid4(),
         call_id=uuid4(),
         opened_at=ask.now,
         attempt=1,
         caller=who,
-        route=route,
+        route=admission.route,
         served_model=admission.served_model,
         completion=completion,
-        reservation=limits.reserve(who.key, completion, (route.assigned_model, route.baseline_model), now=ask.now),
+        reservation=reservation,
         probe=admission.probe,
     )
 
@@ -238,13 +247,27 @@ def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> J
     return following
 
 
-def end(ended: Sequence[Ended]) -> list[None]:
-    """Close the last calls of answers and settle what was reserved."""
+def end(ended: Sequence[Ended]) -> list[Exception | None]:
+    """Close the last calls of answers and settle what was reserved. What one of them breaks is broken for it alone."""
+    try:
+        _end(ended)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        if len(ended) == 1:
+            return [error]
+        return [result for one in ended for result in end([one])]
+    return [None] * len(ended)
+
+
+def _end(ended: Sequence[Ended]) -> None:
     written = [_end_of(each.job, each.attempt, each.now) for each in ended]
     both = list(zip(ended, written, strict=True))
-    metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
-    limits.settle((each.job.reservation, (*each.job.used, _used(each.attempt, row))) for each, row in both)
-    return [None] * len(ended)
+    # Dollars are settled once, however often this is tried; without any, two more trips would keep nothing.
+    has_dollars = any(each.job.reservation.amount for each in ended)
+    with transaction.atomic() if has_dollars else nullcontext():
+        metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
+        limits.settle((each.job.reservation, (*each.job.used, _used(each.attempt, row))) for each, row in both)
 
 
 def _used(attempt: Attempt, ended: CallEnd) -> Used:

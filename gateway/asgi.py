@@ -36,6 +36,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 PREFIX = "/v1/"
 # Pictures come inside it.
 MAX_BODY_BYTES = 20 << 20
+# For a body to come, and for the rest of an answer to be taken once it is there, in seconds.
+BODY_TIMEOUT_S = 60.0
+READ_TIMEOUT_S = 60.0
 # A larger one is read for those alone who have a key: to hold and parse it takes more than to ask for the key twice.
 SMALL_BODY_BYTES = 64 << 10
 _MODEL = re.compile(r"/v1/models/(.+)")
@@ -71,9 +74,10 @@ async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
     rated, one = _FEEDBACK.fullmatch(path), _MODEL.fullmatch(path)
     if path == "/v1/chat/completions":
         _allow(method, "POST")
+        completion = await _read_completion(scope, receive)
         try:
             with capacity.answers.one_more():
-                await _complete(scope, receive, send)
+                await _complete(completion, scope, receive, send)
         except capacity.Overloaded:
             raise overloaded(capacity.RETRY_AFTER_S) from None
     elif path == "/v1/models" or one is not None:
@@ -97,8 +101,7 @@ def _allow(method: str, *allowed: str) -> None:
         )
 
 
-async def _complete(scope: Scope, receive: Receive, send: Send) -> None:
-    completion = await _read_completion(scope, receive)
+async def _complete(completion: Completion, scope: Scope, receive: Receive, send: Send) -> None:
     now = timezone.now()
     await breakers.refresh()
     job = await beginnings.put(
@@ -158,16 +161,23 @@ async def _stream(job: Job, created: int, receive: Receive, send: Send) -> None:
     gone = asyncio.ensure_future(_disconnect(receive))
     gone.add_done_callback(lambda _gone: writer.hang_up())
     try:
-        events = await writer.take()
-        if writer.failure is not None:
-            raise _about(writer.failure, answer.job)
-        await send(_head(200, {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **_facts(answer.job)}))
-        while not writer.is_over:
-            await send({"type": "http.response.body", "body": events, "more_body": True})
-            events = await writer.take()
-        await send({"type": "http.response.body", "body": events})
-    finally:
-        await end_tasks((gone, task))
+        async with asyncio.timeout(None) as limit:
+            task.add_done_callback(lambda _task: limit.reschedule(asyncio.get_running_loop().time() + READ_TIMEOUT_S))
+            try:
+                events = await writer.take()
+                if writer.failure is not None:
+                    raise _about(writer.failure, answer.job)
+                headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **_facts(answer.job)}
+                await send(_head(200, headers))
+                while not writer.is_over:
+                    await send({"type": "http.response.body", "body": events, "more_body": True})
+                    events = await writer.take()
+                await send({"type": "http.response.body", "body": events})
+            finally:
+                await end_tasks((gone, task))
+    except TimeoutError:
+        # It is written to its end, and who asked does not take it.
+        raise ClientGone from None
 
 
 def _start(answer: Answer) -> "asyncio.Task[None]":
@@ -185,8 +195,13 @@ async def _disconnect(receive: Receive) -> None:
 async def _read_body(receive: Receive, before_more: Callable[[], Awaitable[object]] | None = None) -> bytes:
     """All of it; ``before_more`` is awaited once, where it is no small one."""
     parts, size = [], 0
+    until = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise ApiError(408, "The body did not come in time.", code="request_timeout") from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         parts.append(message.get("body", b""))
@@ -246,4 +261,8 @@ def _head(status: int, headers: Mapping[str, str]) -> dict[str, Any]:
 async def _respond(send: Send, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
     told = {"Content-Type": "application/json", "Content-Length": str(len(body)), **dict(headers)}
     await send(_head(status, told))
-    await send({"type": "http.response.body", "body": body})
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            await send({"type": "http.response.body", "body": body})
+    except TimeoutError:
+        raise ClientGone from None

@@ -153,8 +153,8 @@ def _mark_counted(calls: Sequence[CallRow]) -> None:
 
 
 def _open_windows(calls: Iterable[CallRow], now: datetime) -> None:
-    """A stretch's first call begins a window of its own. Where that stretch is over, the present one begins another: the
-    newest window is what harm is seen in.
+    """A stretch's first call begins a window of its own. Where that stretch is over, the present one begins another:
+    the newest window is what harm is seen in.
     """
     stretches = {
         (call.rollout, call.run, call.stretch): call.percent

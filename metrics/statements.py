@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, Field, Model, TextField
@@ -59,6 +59,10 @@ def _cursor(connection: BaseDatabaseWrapper, *, as_bytes: bool = False) -> Itera
     try:
         with connection.make_cursor(cast("CursorWrapper", bare)) as cursor:
             yield cursor
+    except NotSupportedError:
+        # A column has another type than when a plan was made: the plans go with their connection.
+        driver.close()
+        raise
     finally:
         driver.prepare_threshold = None
 

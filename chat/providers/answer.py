@@ -19,8 +19,8 @@ from chat.providers.base import (
 )
 from metrics.pricing import Usage
 
-# More than any model's context; beyond it a count is garbage that would not fit a column either.
-MAX_TOKENS = 1 << 53
+# More than any model's context; beyond it a count is garbage, and what it cost would not fit a column either.
+MAX_TOKENS = 1 << 31
 
 
 class Answer:

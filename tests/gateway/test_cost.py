@@ -21,6 +21,7 @@ from gateway.keys import create_key
 from gateway.models import Spending
 from gateway.wire import parse_completion
 from metrics.models import ModelCall
+from metrics.pricing import Usage
 from rollout.services import Route
 from simulator.upstream import Upstream
 from tests.chat.factories import UserFactory
@@ -201,3 +202,33 @@ def test_what_is_reserved_for_those_before_one_that_breaks_is_free_again(monkeyp
             answering.begin([asked, asked])
 
     assert Spending.objects.get(key=key).reserved == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_end_that_can_not_be_written_costs_the_others_nothing():
+    _key, text = create_key(name="shop", owner=UserFactory())
+    completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
+    asked = Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)
+    jobs = [job for job in answering.begin([asked] * 3) if isinstance(job, Job)]
+    attempts = [new_attempt(job.served_model, 0.0) for job in jobs]
+    attempts[1].usage = Usage(input_tokens=1 << 70, output_tokens=1)
+
+    results = answering.end(
+        [Ended(job=job, attempt=attempt, now=NOW) for job, attempt in zip(jobs, attempts, strict=True)]
+    )
+
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    assert ModelCall.objects.filter(outcome="running").count() == 1
+
+
+def test_who_may_not_ask_does_not_try_a_failing_upstream_out(monkeypatch):
+    _key, text = create_key(name="shop", owner=UserFactory(), tokens_per_minute=1)
+    completion = parse_completion(b'{"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}]}')
+    let_through: list[Route] = []
+    monkeypatch.setattr("gateway.answering.admit", let_through.append)
+
+    (refused,) = answering.begin([Asked(authorization=f"Bearer {text}", named_unit="", completion=completion, now=NOW)])
+
+    assert isinstance(refused, ApiError)
+    assert refused.status == 429
+    assert let_through == []

@@ -1,6 +1,7 @@
 """What a vendor says, good or bad, as a program gets it and as it is charged: a scripted vendor behind the real app."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -9,11 +10,14 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from django.db import OperationalError
 
+from chat import capacity
 from chat.admission import breakers
-from gateway import limits
+from gateway import asgi, limits
 from gateway.keys import create_key
 from gateway.models import Spending
+from metrics import services
 from metrics.models import ModelCall
 from rollout.changes import Actor, change_rollout
 from tests.chat.factories import UserFactory
@@ -231,7 +235,73 @@ def test_what_nests_too_deeply_is_no_fault_of_the_vendor(client, vendor):
     assert breakers.standing(["chat-model"])["chat-model"].failures == 0
 
 
+def test_a_models_name_that_no_store_can_hold_is_made_one_that_can(client, vendor):
+    vendor.says = [{"model": "a\u0000b\ud800", **event} for event in openai_says({"content": "Hi"})]
+
+    client.chat.completions.create(model="chat-model", messages=HELLO)
+
+    assert [(row.outcome, row.upstream_model) for row in ended()] == [("ok", "a�b�")]
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_answer_its_end(client, vendor, monkeypatch):
+    vendor.says = openai_says({"content": "Hi"})
+    monkeypatch.setattr("chat.threads.END_RETRIES_S", (0.01,))
+    close, tries = services.close_calls, iter(["away", "away"])
+
+    def close_or_fail(rows: Any) -> int:
+        if next(tries, None) is not None:
+            raise OperationalError("the database is away")
+        return close(rows)
+
+    monkeypatch.setattr(services, "close_calls", close_or_fail)
+    client.chat.completions.create(model="chat-model", messages=HELLO)
+
+    assert [row.outcome for row in ended()] == ["ok"]
+
+
 # --- who asks ---
+
+
+def half_a_request(live_app: str, key: str) -> socket.socket:
+    url = httpx2.URL(live_app)
+    line = socket.create_connection((url.host, url.port or 80))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    line.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+    return line
+
+
+def test_who_sends_half_a_body_takes_nobodys_place_and_does_not_wait_for_ever(
+    client, live_app, vendor, settings, monkeypatch
+):
+    settings.MAX_RUNNING_ANSWERS = 1
+    vendor.says = openai_says({"content": "Hi"})
+    monkeypatch.setattr(asgi, "BODY_TIMEOUT_S", 0.5)
+    with half_a_request(live_app, "sk-sluice-nobody") as line:
+        client.chat.completions.create(model="chat-model", messages=HELLO)
+
+        line.settimeout(10)
+        assert line.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_does_not_read_an_answer_keeps_no_place(client, live_app, vendor, settings, monkeypatch):
+    settings.MAX_OUTPUT_CHARS = 100_000_000
+    monkeypatch.setattr(asgi, "READ_TIMEOUT_S", 0.3)
+    vendor.says = openai_says(*({"content": "x" * 1000} for _ in range(8000)))
+    url = httpx2.URL(live_app)
+    body = json.dumps({"model": "chat-model", "messages": HELLO, "stream": True})
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect((url.host, url.port or 80))
+        line.sendall(
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {client.api_key}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        assert [row.outcome for row in ended()] == ["ok"]
+
+        deadline = time.monotonic() + 10
+        while capacity.answers.running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert capacity.answers.running == 0
 
 
 def test_who_has_no_key_is_told_nothing_of_the_body(live_app, vendor):

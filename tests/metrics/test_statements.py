@@ -2,7 +2,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import DataError, connection, transaction
+from django.db import DataError, NotSupportedError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from metrics.models import ModelCall, Slice
@@ -83,6 +83,24 @@ def test_a_plan_outlives_a_new_column():
         cursor.execute(f"ALTER TABLE {ModelCall._meta.db_table} ADD COLUMN newer integer NULL")
 
     assert select(statement, ["somebody"], ModelCall) == before != []
+
+
+@of_postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_plan_that_a_new_type_has_broken_goes_with_its_connection():
+    ModelCallFactory(unit="somebody")
+    fetch(REASONS, ["somebody"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {ModelCall._meta.db_table} ALTER reason TYPE text")
+    try:
+        with pytest.raises(NotSupportedError):
+            fetch(REASONS, ["somebody"])
+        connection.close()
+
+        assert fetch(REASONS, ["somebody"]) == [("percentage",)]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {ModelCall._meta.db_table} ALTER reason TYPE varchar(20)")
 
 
 @of_postgres

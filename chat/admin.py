@@ -122,9 +122,10 @@ class ApiTokenAdmin(ModelAdmin):
             **self.admin_site.each_context(request),
             "title": _("The new API token"),
             "opts": self.opts,
-            "token": obj,
+            "told": _("This is the token of %(user)s.") % {"user": obj.user},
+            "text": obj.text,
         }
-        return TemplateResponse(request, "admin/chat/apitoken/created.html", context)
+        return TemplateResponse(request, "admin/secret_created.html", context)
 
     @admin.action(description=_("Revoke selected API tokens"), permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

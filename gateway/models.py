@@ -48,13 +48,17 @@ class ApiKey(models.Model):
         default=list,
         blank=True,
         validators=[validate_models],
-        help_text=_("Model keys; none: all of them."),
+        help_text=_("Which it may ask for; none: all of them."),
     )
     requests_per_minute = models.PositiveIntegerField(
         _("requests a minute"), null=True, blank=True, validators=[MinValueValidator(1)]
     )
     tokens_per_minute = models.PositiveIntegerField(
-        _("tokens a minute"), null=True, blank=True, validators=[MinValueValidator(1)]
+        _("tokens a minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("A request counts for its prompt and its max_tokens (2,000 without) until it has ended."),
     )
     dollars_per_day = models.DecimalField(
         _("US dollars a day"),
@@ -63,7 +67,10 @@ class ApiKey(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(Decimal("0.01"))],
-        help_text=_("Days are UTC's. Empty: no limit."),
+        help_text=_(
+            "Days are UTC's. A request counts for the most that it may cost until it has ended; an answer that sets no "
+            "max_tokens gets 4,096. Empty: no limit."
+        ),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)

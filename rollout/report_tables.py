@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from metrics.failures import outcome_in_words
 from rollout import tables, text
 from rollout.models import Report, Verdict
-from rollout.words import percentage, reason_in_words
+from rollout.words import percentage
 
 Document = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def report_tables(document: Document) -> list[Table]:
         Table(title=_("Cost"), head=[_("US dollars")], rows=money),
         Table(title=_("Tokens"), head=arms, rows=_token_rows(document)),
         Table(title=_("Satisfaction"), head=arms, rows=_rating_rows(document)),
-        Table(title=_("Requests that decide nothing"), head=[_("Requests")], rows=_other_rows(document)),
+        Table(title=_("Requests that decide nothing"), head=[_("Requests")], rows=text.other_rows(document)),
         Table(
             title=_("Day by day") if document["kind"] == Report.Kind.WEEKLY else _("Hour by hour"),
             head=[
@@ -161,10 +161,6 @@ def _rating_rows(document: Document) -> list[text.Row]:
         return []
     count = (_("Ratings"), f"{arms['candidate']['ratings']:,}", f"{arms['baseline']['ratings']:,}")
     return [count, *tables.rating_rows(document), *tables.rating_reason_rows(document)]
-
-
-def _other_rows(document: Document) -> list[tuple[str, str]]:
-    return [(reason_in_words(reason), f"{count:,}") for reason, count in document["otherRequests"].items()]
 
 
 def _series_rows(document: Document) -> list[Sequence[str]]:

@@ -241,6 +241,10 @@ def _outcomes(document: Document) -> list[str]:
     return columns([("", document["candidate"], document["baseline"]), *rows]) if rows else [_("None.")]
 
 
+def other_rows(document: Document) -> list[tuple[str, str]]:
+    """Requests that decide nothing: why they went where they went, and how many."""
+    return [(reason_in_words(reason), f"{count:,}") for reason, count in document["otherRequests"].items()]
+
+
 def _others(document: Document) -> list[str]:
-    rows = [(reason_in_words(reason), f"{count:,}") for reason, count in document["otherRequests"].items()]
-    return columns(rows) or [_("None.")]
+    return columns(other_rows(document)) or [_("None.")]

@@ -89,6 +89,7 @@ class DashboardPages(ModelAdmin):
             "percent": words.percentage(rollout.percent),
             "verdict": Verdict(document["decision"]).label,
             "arm_rows": text.arm_rows(document),
+            "other_rows": text.other_rows(document),
             "percentile_rows": tables.percentile_rows(document),
             "cost_rows": text.cost_rows(document),
             "saving_rows": tables.saving_rows(document),

@@ -268,6 +268,7 @@ def _beside(name: str) -> dict[str, Any]:
         "status": document,
         "verdict": Verdict(document["decision"]).label,
         "arm_rows": text.arm_rows(document),
+        "other_rows": text.other_rows(document),
         "cost_rows": text.cost_rows(document),
         "split": text.split_in_words(document),
         "share_rows": tables.share_rows(document),

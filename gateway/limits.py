@@ -68,7 +68,8 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
         raise _too_much("requests a minute", "rate_limit_exceeded", wait)
     tokens = 0 if key.tokens_per_minute is None else prompt + answer
     if key.tokens_per_minute is not None and tokens > key.tokens_per_minute:
-        raise _never(f"may take {tokens:,} tokens, and its key may use {key.tokens_per_minute:,} a minute")
+        why = f"may take {tokens:,} tokens, and its key may use {key.tokens_per_minute:,} a minute"
+        raise _never(why, "rate_limit_exceeded")
     if tokens and not _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute):
         raise _too_much("tokens a minute", "rate_limit_exceeded", wait)
     if key.dollars_per_day is None:
@@ -76,7 +77,8 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     day, limit = now.date(), int(key.dollars_per_day * _PICO)
     if amount > limit:
         _count(f"tokens:{key.pk}:{minute}", -tokens)
-        raise _never(f"may cost {amount / _PICO:.6f} US dollars, and its key may spend {key.dollars_per_day} a day")
+        why = f"may cost {amount / _PICO:.6f} US dollars, and its key may spend {key.dollars_per_day} a day"
+        raise _never(why, "insufficient_quota")
     Spending.objects.get_or_create(key=key, day=day)
     mine = Spending.objects.filter(key=key, day=day, spent__lte=limit - amount - F("reserved"))
     if not mine.update(reserved=F("reserved") + amount):
@@ -158,9 +160,9 @@ def _count(name: str, by: int, limit: int | None = None) -> bool:
     return False
 
 
-def _never(why: str) -> ApiError:
+def _never(why: str, code: str) -> ApiError:
     """To wait does not help."""
-    return ApiError(429, f"This request {why}. Set a lower max_tokens.", code="request_too_large", param="max_tokens")
+    return ApiError(429, f"This request {why}. Set a lower max_tokens.", code=code, param="max_tokens")
 
 
 def _too_much(what: str, code: str, wait: str | None) -> ApiError:

@@ -131,6 +131,17 @@ def test_tokens_a_minute_are_reserved_for_the_most_and_settled_for_what_was_used
     reserve(key)
 
 
+@pytest.mark.django_db
+def test_a_request_that_is_larger_than_a_limit_is_told_so_and_not_to_wait():
+    for limits_of, code in (
+        ({"tokens_per_minute": 10}, "rate_limit_exceeded"),
+        ({"tokens_per_minute": 5000, "dollars_per_day": Decimal("0.01")}, "insufficient_quota"),
+    ):
+        error = refused(make(**limits_of))
+        assert (error.code, error.param, error.headers) == (code, "max_tokens", {})
+        assert "max_tokens" in error.message
+
+
 # --- dollars a day ---
 
 

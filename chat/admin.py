@@ -1,5 +1,6 @@
 """People, their tokens, and that there are conversations; never what was said in them."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -142,9 +143,19 @@ class ApiTokenAdmin(ModelAdmin):
 class BreakerChangeAdmin(ReadOnlyAdmin):
     """How the upstreams' breakers stand and stood, newest first."""
 
-    list_display = ("changed_at", "upstream", "state", "why", "failures", "until")
+    list_display = ("changed", "upstream", "state", "why", "failures", "cools_down_until")
     list_filter = ("state", "why", ("upstream", admin.AllValuesFieldListFilter))
     date_hierarchy = "changed_at"
+
+    @admin.display(description=_("since"), ordering="changed_at")
+    def changed(self, row: BreakerChange) -> str:
+        """To the second: a breaker cools down for some."""
+        return _to_the_second(row.changed_at)
+
+    @admin.display(description=_("cools down until"), ordering="until")
+    def cools_down_until(self, row: BreakerChange) -> str:
+        """The same."""
+        return "–" if row.until is None else _to_the_second(row.until)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever may see rollouts: an open breaker changes who answers for a candidate."""
@@ -153,3 +164,7 @@ class BreakerChangeAdmin(ReadOnlyAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """The same."""
         return self.has_view_permission(request)
+
+
+def _to_the_second(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"

@@ -6,7 +6,7 @@ to do, a call that ends late is simply taken late. Part of metrics' services; is
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models, transaction
@@ -131,7 +131,9 @@ def _roll_up_batch(now: datetime) -> int:
             _store(fold, behind=behind)
             _mark_counted(calls)
             _close_full_windows(fold, now)
-            state.changed_at = now
+            # Each batch is a change of its own, for whoever asks whether there was one.
+            before = state.changed_at
+            state.changed_at = now if before is None or before < now else before + timedelta(microseconds=1)
         add_up(behind)
         for mark in MADE_OF_OTHERS.values():
             setattr(state, mark, state.changed_at)

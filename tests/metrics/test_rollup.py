@@ -387,3 +387,16 @@ def test_who_comes_back_leaves_the_people_of_the_day_before_as_they_were():
     days = reading.series(rollout=NAME, since=NOW - timedelta(days=4), until=NOW + timedelta(hours=1), grain=Grain.DAY)
     assert [day.baseline.people for day in days] == [1, 1]
     assert count_people(now=NOW) == 0
+
+
+@pytest.mark.django_db
+def test_each_batch_is_a_change_that_those_who_ask_can_see(monkeypatch):
+    monkeypatch.setattr("metrics.rollup.BATCH", 2)
+    ModelCallFactory.create_batch(3)
+
+    seen = []
+    for _ in range(2):
+        roll_up(now=NOW, batches=1)
+        seen.append(RollupState.objects.get().changed_at)
+
+    assert seen[0] < seen[1]

@@ -82,10 +82,6 @@ def parse_completion(body: bytes) -> Completion:
         include_usage=_include_usage(stream_options, stream=stream),
         unit=user or identifier or "",
     )
-    for name, values in _HARMLESS.items():
-        if fields.take(name, lambda given, path: given) not in (None, *values):
-            served = " or ".join(map(json.dumps, values))
-            raise _wrong(name, f"Only {served} is served here.", code="unsupported_parameter")
     fields.refuse_rest()
     return completion
 
@@ -181,8 +177,11 @@ class _Fields:
         return self.take(name, read)
 
     def refuse_rest(self) -> None:
-        for name in self._left:
-            raise _wrong(name, "It is not served here.", code="unsupported_parameter")
+        for name, value in self._left.items():
+            served = _HARMLESS.get(name, ())
+            if value not in served:
+                told = f"Only {' or '.join(map(json.dumps, served))} is" if served else "It is not"
+                raise _wrong(name, f"{told} served here.", code="unsupported_parameter")
 
 
 def _wrong(param: str, why: str, *, code: str = "invalid_value") -> ApiError:

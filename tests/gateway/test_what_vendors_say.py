@@ -59,6 +59,8 @@ class Vendor:
 @pytest.fixture
 def vendor(live_app: str, _upstream_server: live.Changeable) -> Vendor:
     _upstream_server.app = vendor = Vendor()
+    # Nobody is moved to the other vendor by chance.
+    share(0)
     return vendor
 
 

@@ -3,12 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -16,6 +15,7 @@ from django.utils.translation import ngettext
 
 from chat import tokens
 from chat.models import ApiToken, BreakerChange, Conversation, User
+from chat.secret_admin import SecretAdmin
 from metrics.read_only import ModelAdmin, ReadOnlyAdmin
 from rollout.rights import may_see
 
@@ -71,8 +71,8 @@ class ConversationAdmin(ModelAdmin):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ModelAdmin):
-    """Programs' keys: shown once when made, revoked for good."""
+class ApiTokenAdmin(SecretAdmin):
+    """Programs' keys to the API."""
 
     list_display = (
         "prefix",
@@ -88,23 +88,16 @@ class ApiTokenAdmin(ModelAdmin):
     list_select_related = ("user",)
     search_fields = ("prefix", "name", "user__username")
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
-    actions = ("revoke",)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new token needs a name and an account, and may be held to less."""
-        fields = ("name", "user", "is_read_only", "expires_at")
-        return fields if obj is None else (*fields, *self.readonly_fields)
+    new_title = _("The new API token")
+    new_fields = ("name", "user", "is_read_only", "expires_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A token stays with its account."""
         return () if obj is None else ("user", *self.readonly_fields)
 
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def may_choose_accounts(self, request: HttpRequest) -> bool:
         """A token acts as its account, so only superusers make one for somebody else."""
-        accounts = User.objects.filter(is_guest=False, is_active=True)
-        if not request.user.is_superuser:
-            accounts = accounts.filter(username=request.user.get_username())
-        return super().formfield_for_foreignkey(db_field, request, queryset=accounts, initial=request.user.pk, **kwargs)
+        return request.user.is_superuser
 
     def save_model(self, request: HttpRequest, obj: Any, form: "ModelForm[ApiToken]", change: bool) -> None:
         """A new token is made by ``tokens``; an old one can get another name, time or limit."""
@@ -117,26 +110,17 @@ class ApiTokenAdmin(ModelAdmin):
         obj.__dict__.update(made.__dict__)
         obj.text = text
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """The page that shows the token, this once. A redirect would have to keep it somewhere."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("The new API token"),
-            "opts": self.opts,
-            "told": _("This is the token of %(user)s.") % {"user": obj.user},
-            "text": obj.text,
-        }
-        return TemplateResponse(request, "admin/secret_created.html", context)
+    def shown_with(self, obj: Any) -> str:
+        """See ``SecretAdmin``, as of the next two."""
+        return _("This is the token of %(user)s.") % {"user": obj.user}
 
-    @admin.action(description=_("Revoke selected API tokens"), permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """End them at once; they stay listed."""
-        live = list(queryset.filter(revoked_at=None))
-        for token in live:
-            tokens.revoke_token(token, now=timezone.now())
-            self.log_change(request, token, [{"changed": {"fields": [str(_("revoked"))]}}])
-        told = ngettext("%(n)d token was revoked.", "%(n)d tokens were revoked.", len(live)) % {"n": len(live)}
-        self.message_user(request, told, messages.SUCCESS)
+    def end(self, obj: Any, *, now: datetime) -> None:
+        """By ``tokens``."""
+        tokens.revoke_token(obj, now=now)
+
+    def ended_in_words(self, n: int) -> str:
+        """Of tokens."""
+        return ngettext("%(n)d token was revoked.", "%(n)d tokens were revoked.", n) % {"n": n}
 
 
 @admin.register(BreakerChange)

@@ -136,11 +136,8 @@ class Attempt:
             raise ProviderUnavailable("The answer grew too long.", error_class="too_long")
 
     def _finish(self, event: Finished) -> None:
-        self.usage, self.upstream_model, self.finish_reason = (
-            event.usage,
-            clean(event.upstream_model),
-            event.finish_reason,
-        )
+        self.usage, self.finish_reason = event.usage, event.finish_reason
+        self.upstream_model = clean(event.upstream_model)
         if event.finish_reason == "refused":
             self.outcome = "refused"
         else:
@@ -150,7 +147,6 @@ class Attempt:
         """Note how the attempt failed."""
         self.error = error
         if isinstance(error, Refused):
-            self.was_answered = True
             self.outcome, self.usage, self.upstream_model = "refused", error.usage, clean(error.upstream_model)
         else:
             self.outcome = "timeout" if isinstance(error, ProviderTimeout) else "error"

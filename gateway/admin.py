@@ -1,25 +1,24 @@
 """Applications' keys in admin. A key is shown once, when it is made."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.contrib import admin
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from chat.models import User
+from chat.secret_admin import SecretAdmin
 from gateway.keys import new_text, revoke_key
 from gateway.models import ApiKey, Feedback, Spending
-from metrics.read_only import ModelAdmin, ReadOnlyAdmin
+from metrics.read_only import ReadOnlyAdmin
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(SecretAdmin):
     """Which application may ask for what, and how much."""
 
     list_display = (
@@ -37,32 +36,25 @@ class ApiKeyAdmin(ModelAdmin):
     list_select_related = ("owner",)
     search_fields = ("name", "prefix")
     readonly_fields = ("prefix", "created_at", "revoked_at")
-    actions = ("revoke",)
+    new_title = gettext_lazy("The new API key")
+    new_fields = (
+        "name",
+        "owner",
+        "may_name_units",
+        "models_allowed",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "dollars_per_day",
+        "expires_at",
+    )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new key has no prefix yet."""
-        fields = (
-            "name",
-            "owner",
-            "may_name_units",
-            "models_allowed",
-            "requests_per_minute",
-            "tokens_per_minute",
-            "dollars_per_day",
-            "expires_at",
-        )
-        return fields if obj is None else (*fields, *self.readonly_fields)
+    def may_choose_accounts(self, request: HttpRequest) -> bool:
+        """Whoever may look them up."""
+        return request.user.has_perm("chat.view_user")
 
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
-        """For those who may look accounts up."""
-        return ("owner",) if request.user.has_perm("chat.view_user") else ()
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """One's own, where nothing else is chosen; whoever may not look accounts up has no other to choose."""
-        accounts = User.objects.filter(is_guest=False, is_active=True)
-        if not request.user.has_perm("chat.view_user"):
-            accounts = accounts.filter(username=request.user.get_username())
-        return super().formfield_for_foreignkey(db_field, request, queryset=accounts, initial=request.user.pk, **kwargs)
+        """The same: it looks them up."""
+        return ("owner",) if self.may_choose_accounts(request) else ()
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Models are ticked, and not typed as JSON."""
@@ -90,26 +82,17 @@ class ApiKeyAdmin(ModelAdmin):
             obj.set_text(obj.text)
         super().save_model(request, obj, form, change)
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """The page that shows the key, this once. A redirect would have to keep it somewhere."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("The new API key"),
-            "opts": self.opts,
-            "told": _("This is the key of %(application)s.") % {"application": obj.name},
-            "text": obj.text,
-        }
-        return TemplateResponse(request, "admin/secret_created.html", context)
+    def shown_with(self, obj: Any) -> str:
+        """See ``SecretAdmin``, as of the next two."""
+        return _("This is the key of %(application)s.") % {"application": obj.name}
 
-    @admin.action(description=gettext_lazy("Revoke selected keys"), permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """From the next request on; they stay listed."""
-        live = list(queryset.filter(revoked_at=None))
-        for key in live:
-            revoke_key(key, now=timezone.now())
-            self.log_change(request, key, [{"changed": {"fields": [str(_("revoked"))]}}])
-        told = ngettext("%(n)d key was revoked.", "%(n)d keys were revoked.", len(live)) % {"n": len(live)}
-        self.message_user(request, told, messages.SUCCESS)
+    def end(self, obj: Any, *, now: datetime) -> None:
+        """By ``keys``."""
+        revoke_key(obj, now=now)
+
+    def ended_in_words(self, n: int) -> str:
+        """Of keys."""
+        return ngettext("%(n)d key was revoked.", "%(n)d keys were revoked.", n) % {"n": n}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never: its calls name it. Revoke it instead."""

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from chat.admission import Unavailable, admit
@@ -32,7 +32,7 @@ from gateway.callers import Caller, application, callers, unit_of
 from gateway.errors import ApiError, unavailable
 from gateway.limits import Reservation, Used
 from gateway.models import ApiKey
-from gateway.wire import Completion
+from gateway.wire_request import Completion
 from metrics import services as metrics_services
 from metrics.services import CallEnd, CallStart
 from rollout import services as rollout_services
@@ -133,10 +133,7 @@ class Answer:
             self.attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
             last = Ended(job=self.job, attempt=self.attempt, now=timezone.now())
-            try:
-                await asyncio.shield(ends.put(last))
-            except DatabaseError:
-                await asyncio.shield(asyncio.ensure_future(until_written(lambda: ends.put(last))))
+            await asyncio.shield(until_written(lambda: ends.put(last)))
 
     def _new_attempt(self) -> Attempt:
         effort = self.job.completion.options.reasoning_effort
@@ -174,7 +171,7 @@ def begin(asked: Sequence[Asked]) -> list[Job | ApiError]:
         if jobs:
             metrics_services.open_calls([_start_of(job) for job in jobs.values()])
     except BaseException:
-        limits.settle((job.reservation, ()) for job in jobs.values())
+        limits.give_back(job.reservation for job in jobs.values())
         raise
     return [refused[n] if n in refused else jobs[n] for n in range(len(asked))]
 
@@ -211,7 +208,7 @@ def _admitted(ask: Asked, who: Caller, route: Route) -> Job:
     try:
         admission = admit(route)
     except BaseException as error:
-        limits.settle([(reservation, ())])
+        limits.give_back([reservation])
         if isinstance(error, Unavailable):
             raise unavailable(error.retry_after_s) from None
         raise
@@ -263,11 +260,13 @@ def end(ended: Sequence[Ended]) -> list[Exception | None]:
 def _end(ended: Sequence[Ended]) -> None:
     written = [_end_of(each.job, each.attempt, each.now) for each in ended]
     both = list(zip(ended, written, strict=True))
+    settled = [(each.job.reservation, (*each.job.used, _used(each.attempt, row))) for each, row in both]
     # Dollars are settled once, however often this is tried; without any, two more trips would keep nothing.
     has_dollars = any(each.job.reservation.amount for each in ended)
     with transaction.atomic() if has_dollars else nullcontext():
         metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
-        limits.settle((each.job.reservation, (*each.job.used, _used(each.attempt, row))) for each, row in both)
+        limits.settle_dollars(settled)
+    limits.settle_tokens(settled)
 
 
 def _used(attempt: Attempt, ended: CallEnd) -> Used:

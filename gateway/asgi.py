@@ -23,7 +23,7 @@ from gateway.answering import Answer, Asked, Job, beginnings
 from gateway.callers import application, text_of
 from gateway.errors import ApiError, error_of, is_answer, overloaded
 from gateway.models import ApiKey
-from gateway.wire import Completion, parse_completion
+from gateway.wire_request import Completion, parse_completion
 from gateway.writers import ClientGone, StreamWriter, WholeWriter
 from rollout.services import log_route
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from gateway.errors import ApiError
 from gateway.keys import PREFIX, find_key
 from gateway.models import ApiKey
-from gateway.wire import MAX_UNIT
+from gateway.wire_request import MAX_UNIT
 from rollout import services as rollout_services
 
 

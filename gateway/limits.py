@@ -17,7 +17,7 @@ from chat.calls import cost_of
 from chat.json_bytes import write_json
 from gateway.errors import ApiError
 from gateway.models import ApiKey, Spending
-from gateway.wire import Completion
+from gateway.wire_request import Completion
 from metrics.pricing import Usage
 
 Cost = Decimal | None
@@ -44,6 +44,10 @@ class Reservation:
     tokens: int = 0
     day: date | None = None
     amount: int = 0
+
+
+# An answer that is over: what was put aside for it, and what its attempts used.
+Settled = tuple[Reservation, Sequence[Used]]
 
 
 def bounded(key: ApiKey, completion: Completion) -> Completion:
@@ -87,29 +91,41 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount)
 
 
-def settle(answers: Iterable[tuple[Reservation, Sequence[Used]]]) -> None:
-    """Put in what answers really used and cost, in all their attempts; what is not known of one counts as reserved.
+def settle_tokens(answers: Iterable[Settled]) -> None:
+    """Put in what answers really used, in all their attempts; what is not known of one counts as reserved.
 
-    Answers of the same key are put in together.
+    Answers of the same key are put in together. In Redis, so not inside a transaction.
     """
     tokens: Counter[tuple[int, int]] = Counter()
+    for reservation, attempts in answers:
+        if reservation.tokens:
+            used = sum(_total(usage, reservation.tokens) for usage, _cost in attempts if usage is not None)
+            tokens[reservation.key_id, reservation.minute] += used - reservation.tokens
+    for (key_id, minute), by in tokens.items():
+        _count(f"tokens:{key_id}:{minute}", by)
+
+
+def settle_dollars(answers: Iterable[Settled]) -> None:
+    """The same of what they cost, in the database."""
     reserved: Counter[tuple[int, date]] = Counter()
     spent: Counter[tuple[int, date]] = Counter()
     for reservation, attempts in answers:
-        charged = [(usage, cost) for usage, cost in attempts if usage is not None]
-        if reservation.tokens:
-            used = sum(_total(usage, reservation.tokens) for usage, _cost in charged)
-            tokens[reservation.key_id, reservation.minute] += used - reservation.tokens
         if reservation.day is not None:
             of_day = reservation.key_id, reservation.day
+            costs = [cost for usage, cost in attempts if usage is not None]
             reserved[of_day] += reservation.amount
-            spent[of_day] += sum(reservation.amount if cost is None else int(cost * _PICO) for _usage, cost in charged)
-    for (key_id, minute), by in tokens.items():
-        _count(f"tokens:{key_id}:{minute}", by)
+            spent[of_day] += sum(reservation.amount if cost is None else int(cost * _PICO) for cost in costs)
     for (key_id, day), amount in reserved.items():
         Spending.objects.filter(key_id=key_id, day=day).update(
             reserved=F("reserved") - amount, spent=F("spent") + spent[key_id, day]
         )
+
+
+def give_back(reservations: Iterable[Reservation]) -> None:
+    """Of answers that nobody was asked for."""
+    unused: list[Settled] = [(reservation, ()) for reservation in reservations]
+    settle_dollars(unused)
+    settle_tokens(unused)
 
 
 def most_tokens(completion: Completion) -> tuple[int, int]:

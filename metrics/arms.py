@@ -119,7 +119,7 @@ class Packed(Mapping[int, Row]):
 
 
 def total_beyond(bins: Mapping[int, Row], number: int) -> Row:
-    """What the bins after that one hold together, in each cluster; of a packed histogram at a tenth of the price."""
+    """What the bins after that one hold together, in each cluster; of a packed histogram at a third of the price."""
     if isinstance(bins, Packed):
         return bins.total_beyond(number)
     return [*map(sum, zip(_NOTHING, *(row for place, row in bins.items() if place > number), strict=True))]

@@ -61,8 +61,9 @@ class Part(NamedTuple):
 
 def extent(rollout: str) -> Extent:
     """In one statement: whatever is asked for, this is asked first."""
-    ((*moments, six_hours_hold, tens_hold),) = _fetched(_EXTENT, [rollout, rollout])
-    behind = {grain for grain, hold in zip(MADE_OF_OTHERS, (six_hours_hold, tens_hold), strict=True) if not hold}
+    (found,) = _fetched(_EXTENT, [rollout, rollout])
+    moments, hold = found[: -len(MADE_OF_OTHERS)], found[-len(MADE_OF_OTHERS) :]
+    behind = {grain for grain, holds in zip(MADE_OF_OTHERS, hold, strict=True) if not holds}
     return Extent(frozenset(Grain) - behind, *map(_moment, moments))
 
 

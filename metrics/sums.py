@@ -96,13 +96,8 @@ class _Additive:
         for name, theirs in document.items():
             if isinstance(theirs, dict):
                 mine = getattr(self, name)
-                known = mine.get
-                if sign == 1:
-                    for key, count in theirs.items():
-                        mine[key] = known(key, 0) + count
-                else:
-                    for key, count in theirs.items():
-                        mine[key] = known(key, 0) + sign * count
+                for key, count in theirs.items():
+                    mine[key] = mine.get(key, 0) + sign * count
             else:
                 setattr(self, name, getattr(self, name) + sign * theirs)
 

@@ -239,18 +239,8 @@ class InvalidRequest(ProviderError):
 
     code = "invalid_request"
 
-    def __init__(
-        self,
-        detail: str,
-        *,
-        status: int | None = None,
-        error_class: str = "",
-        param: str | None = None,
-        reason: str | None = None,
-    ) -> None:
-        super().__init__(detail, status=status, error_class=error_class)
-        self.param = param
-        self.reason = reason
+    param: str | None = None
+    reason: str | None = None
 
 
 class Unsupported(ProviderError):

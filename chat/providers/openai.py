@@ -247,15 +247,11 @@ def _from_status(error: "openai.APIStatusError") -> ProviderError:
         return RateLimited("OpenAI's quota is used up.", status=429, error_class="quota")
     if error.status_code == 400 and error.code in POLICY_CODES:
         return Refused("OpenAI declined the question.")
-    if error.status_code == 400:
-        return InvalidRequest(
-            "OpenAI refused the request.",
-            status=400,
-            error_class="http_400",
-            param=error.param if isinstance(error.param, str) and _PARAM.fullmatch(error.param) else None,
-            reason=error.code if error.code in REASONS else None,
-        )
-    return error_from_status("OpenAI", error.status_code, retry_after_s(error.response.headers.get("retry-after")))
+    found = error_from_status("OpenAI", error.status_code, retry_after_s(error.response.headers.get("retry-after")))
+    if error.status_code == 400 and isinstance(found, InvalidRequest):
+        found.param = error.param if isinstance(error.param, str) and _PARAM.fullmatch(error.param) else None
+        found.reason = error.code if error.code in REASONS else None
+    return found
 
 
 async def _read_out(chunks: AsyncIterator[bytes]) -> None:

@@ -16,7 +16,8 @@ from chat import eventlog, livelog
 from chat.markdown import BlockStream
 from chat.providers import gemini, openai
 from chat.providers.answer import Answer
-from gateway.wire import ChunkWriter, parse_completion
+from gateway.wire import ChunkWriter
+from gateway.wire_request import parse_completion
 from metrics.pricing import Usage, cost_usd
 from rollout.layers import Layer, assign
 from tests.services.counting import instructions

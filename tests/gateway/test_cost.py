@@ -19,7 +19,7 @@ from gateway.asgi import application_v1
 from gateway.errors import ApiError
 from gateway.keys import create_key
 from gateway.models import Spending
-from gateway.wire import parse_completion
+from gateway.wire_request import parse_completion
 from metrics.models import ModelCall
 from metrics.pricing import Usage
 from rollout.services import Route

@@ -19,7 +19,7 @@ from gateway import limits
 from gateway.errors import ApiError
 from gateway.keys import create_key, find_key, revoke_key
 from gateway.models import ApiKey, Spending
-from gateway.wire import Completion
+from gateway.wire_request import Completion
 from metrics.pricing import Usage
 from tests.chat.factories import UserFactory
 
@@ -45,6 +45,11 @@ def make(**fields: Any) -> ApiKey:
 
 def reserve(key: ApiKey, now: datetime = NOW, **what: Any) -> limits.Reservation:
     return limits.reserve(key, completion(**what), ("chat-model", "gemini-flash-lite"), now=now)
+
+
+def settle(answers: list[limits.Settled]) -> None:
+    limits.settle_dollars(answers)
+    limits.settle_tokens(answers)
 
 
 def refused(key: ApiKey, **what: Any) -> ApiError:
@@ -120,14 +125,14 @@ def test_tokens_a_minute_are_reserved_for_the_most_and_settled_for_what_was_used
     assert first.tokens == second.tokens == 1101
     refused(key)
 
-    limits.settle([(first, [(Usage(input_tokens=80, output_tokens=20), None)])])
+    settle([(first, [(Usage(input_tokens=80, output_tokens=20), None)])])
     third = reserve(key)
     refused(key)
 
     # Of what is not known, the most counts; of what was never asked, nothing.
-    limits.settle([(second, [(Usage(), None)])])
+    settle([(second, [(Usage(), None)])])
     refused(key)
-    limits.settle([(third, [])])
+    settle([(third, [])])
     reserve(key)
 
 
@@ -158,7 +163,7 @@ def test_dollars_are_reserved_before_and_settled_after():
     assert spent == 0
     assert Decimal("0.01") < held < Decimal("0.025")
 
-    limits.settle([(first, [(Usage(input_tokens=1, output_tokens=1), Decimal("0.04"))])])
+    settle([(first, [(Usage(input_tokens=1, output_tokens=1), Decimal("0.04"))])])
     assert sums() == (Decimal("0.04"), 0)
 
     error = refused(key)
@@ -172,7 +177,7 @@ def test_answers_that_end_together_are_settled_in_one_statement(django_assert_nu
     held = [reserve(key) for _number in range(3)]
 
     with django_assert_num_queries(1):
-        limits.settle((each, [(Usage(input_tokens=1, output_tokens=1), Decimal("0.01"))]) for each in held)
+        settle([(each, [(Usage(input_tokens=1, output_tokens=1), Decimal("0.01"))]) for each in held])
 
     assert sums() == (Decimal("0.03"), 0)
 
@@ -182,7 +187,7 @@ def test_a_cost_that_is_not_known_counts_as_reserved():
     key = make(dollars_per_day=Decimal("1"))
     held = reserve(key)
 
-    limits.settle([(held, [(Usage(), None)])])
+    settle([(held, [(Usage(), None)])])
 
     assert sums() == (Decimal(held.amount) / PICO, 0)
 

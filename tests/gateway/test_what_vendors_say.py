@@ -247,7 +247,7 @@ def test_a_models_name_that_no_store_can_hold_is_made_one_that_can(client, vendo
 
 def test_a_database_that_is_away_for_a_moment_costs_no_answer_its_end(client, vendor, monkeypatch):
     vendor.says = openai_says({"content": "Hi"})
-    monkeypatch.setattr("chat.threads.END_RETRIES_S", (0.01,))
+    monkeypatch.setattr("chat.threads.END_RETRIES_S", (0.01, 0.01))
     close, tries = services.close_calls, iter(["away", "away"])
 
     def close_or_fail(rows: Any) -> int:

@@ -11,10 +11,10 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metrics import reading, rebuild, services
+from metrics import reading, services
 from metrics.models import ArmSum, FirstSeen, ModelCall, RollupState, Slice
 from metrics.people import count_people
-from metrics.rebuild import PAUSE, rebuild_rollups
+from metrics.rebuild import rebuild_rollups
 from metrics.retention import delete_old_calls
 from metrics.rollup import WINDOW_REQUESTS, roll_up
 from metrics.slices import Grain
@@ -31,37 +31,6 @@ def test_all_that_waits_is_counted_once():
     assert roll_up(now=NOW) == 0
     found = reading.health(rollout=NAME, since=NOW - timedelta(hours=1), until=NOW)
     assert (found.candidate.requests, found.candidate.people, found.as_of) == (3, 3, NOW)
-
-
-@pytest.mark.django_db
-def test_a_rebuild_gives_the_same_to_the_last_digit():
-    mixed(40)
-    ModelCallFactory(rollout="", arm="", reason="not_in_rollout", run=0, stretch=0)
-    ModelCallFactory(reason="tester", candidate=True)
-    roll_up(now=NOW)
-    count_people(now=NOW)
-    before = stored()
-    assert all(before.values())
-
-    assert rebuilt() == before
-
-
-@pytest.mark.django_db
-def test_a_rebuild_leaves_out_what_is_not_counted_yet_and_the_next_roll_up_brings_it():
-    mixed(10)
-    roll_up(now=NOW)
-    before = stored()
-    late = ModelCallFactory(rating=3, rating_reason="slow")
-    services.rate(ModelCall.objects.exclude(pk=late.pk).earliest("started_at").answer_id, 1, "unsafe")
-
-    rebuild_rollups(clock=lambda: NOW)
-    assert stored() == before
-
-    assert roll_up(now=NOW) == 2
-    count_people(now=NOW)
-    after = stored()
-    assert after != before
-    assert rebuilt() == after
 
 
 @pytest.mark.django_db
@@ -188,6 +157,23 @@ def test_a_new_run_knows_nothing_of_the_one_before():
     found = reading.evidence(rollout=NAME, run=2)
     assert [(stretch.stretch, total(stretch)) for stretch in found.stretches] == [(2, 1)]
     assert found.stretches[0].baseline.total("people") == 1
+
+
+@pytest.mark.django_db
+def test_a_late_call_of_a_stretch_that_is_over_leaves_the_present_one_its_window():
+    late = ModelCallFactory(running=True, stretch=2, percent=Decimal(15), started_at=NOW - timedelta(minutes=3))
+    ModelCallFactory(stretch=3, percent=Decimal(25), started_at=NOW - timedelta(minutes=2))
+    roll_up(now=NOW)
+    services.close_call(late.pk, services.CallEnd(outcome="ok", ended_at=NOW), started_at=late.started_at)
+    roll_up(now=NOW)
+    ModelCallFactory.create_batch(2, stretch=3, percent=Decimal(25), started_at=NOW + timedelta(seconds=1))
+    roll_up(now=NOW + timedelta(minutes=1))
+
+    found = reading.evidence(rollout=NAME, run=1)
+
+    assert found.window is not None
+    assert (found.window.stretch, found.window.baseline.total("n")) == (3, 2)
+    assert [(each.stretch, each.baseline.total("n")) for each in found.stretches] == [(2, 1), (3, 3)]
 
 
 # --- old calls ---
@@ -322,57 +308,6 @@ def close(call: ModelCall, outcome: str, ever: "Counter[tuple[str, str]]") -> No
     end = services.CallEnd(outcome=outcome, ended_at=NOW, **text, **cost)
     if services.close_call(call.pk, end, started_at=call.started_at):
         ever[call.arm, outcome] += 1
-
-
-@pytest.mark.django_db
-def test_a_late_call_of_a_stretch_that_is_over_leaves_the_present_one_its_window():
-    late = ModelCallFactory(running=True, stretch=2, percent=Decimal(15), started_at=NOW - timedelta(minutes=3))
-    ModelCallFactory(stretch=3, percent=Decimal(25), started_at=NOW - timedelta(minutes=2))
-    roll_up(now=NOW)
-    services.close_call(late.pk, services.CallEnd(outcome="ok", ended_at=NOW), started_at=late.started_at)
-    roll_up(now=NOW)
-    ModelCallFactory.create_batch(2, stretch=3, percent=Decimal(25), started_at=NOW + timedelta(seconds=1))
-    roll_up(now=NOW + timedelta(minutes=1))
-
-    found = reading.evidence(rollout=NAME, run=1)
-
-    assert found.window is not None
-    assert (found.window.stretch, found.window.baseline.total("n")) == (3, 2)
-    assert [(each.stretch, each.baseline.total("n")) for each in found.stretches] == [(2, 1), (3, 3)]
-
-
-@pytest.mark.django_db
-def test_a_rebuild_that_was_killed_is_over_with_the_next_roll_up():
-    ModelCallFactory(started_at=NOW - timedelta(days=200))
-    roll_up(now=NOW)
-    RollupState.objects.update(rebuilding_until=NOW + PAUSE)
-    assert delete_old_calls(now=NOW, days=90) == 0
-
-    roll_up(now=NOW + 2 * PAUSE)
-
-    assert delete_old_calls(now=NOW + 2 * PAUSE, days=90) == 1
-
-
-@pytest.mark.django_db
-def test_a_rebuild_that_slept_while_calls_were_counted_gives_up(monkeypatch):
-    mixed(30)
-    roll_up(now=NOW)
-    moments = [NOW]
-
-    def asleep() -> dict[Any, Any]:
-        moments[0] = NOW + 2 * PAUSE
-        ModelCallFactory(unit="zoe", started_at=NOW)
-        assert roll_up(now=moments[0]) == 1
-        return {}
-
-    monkeypatch.setattr(rebuild, "_last_seen", asleep)
-    with pytest.raises(rebuild.RebuildRefused):
-        rebuild_rollups(clock=lambda: moments[0])
-    monkeypatch.undo()
-
-    count_people(now=NOW)
-    before = stored()
-    assert before == rebuilt()
 
 
 @pytest.mark.django_db

@@ -8,7 +8,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from chat.json_bytes import read_json
 from chat.providers.base import ChatMessage, Image, Options, Role, Tool, ToolCall
@@ -17,6 +17,7 @@ from gateway.errors import ApiError
 MAX_UNIT = 200
 # No schema needs as many; what is read here is written again, which some thousand levels break.
 MAX_DEPTH = 64
+_TOO_DEEP = f"is nested too deeply: {MAX_DEPTH} levels are the most."
 _ROLES: Mapping[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -59,8 +60,10 @@ def parse_completion(body: bytes) -> Completion:
     """Read a request's body. Raises ApiError (400), which names the parameter."""
     try:
         given = read_json(body)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise ApiError(400, "The body is not valid JSON.", code="invalid_json") from None
+    except RecursionError:
+        raise ApiError(400, f"The body {_TOO_DEEP}", code="invalid_json") from None
     if not isinstance(given, dict):
         raise ApiError(400, "The body must be a JSON object.", code="invalid_json")
     # Most bodies have fewer brackets in all.
@@ -87,6 +90,7 @@ def parse_completion(body: bytes) -> Completion:
 
 
 Reader = Callable[[Any, str], Any]
+T = TypeVar("T")
 
 
 class _Fields:
@@ -116,30 +120,41 @@ def _wrong(param: str, why: str, *, code: str = "invalid_value") -> ApiError:
 
 
 def _only(given: dict[str, Any], path: str, *names: str) -> dict[str, Any]:
-    """Refuse other names, but those with nothing in them: an SDK sends back what it got, with what is empty in it."""
+    """What is given by these names. Others may be empty alone: an SDK sends back what it got, with what is empty."""
     for name, value in given.items():
-        if name not in names and value:
+        # False and 0 are something.
+        if name not in names and value not in (None, "", [], {}):
             raise _wrong(f"{path}.{name}", "It is not served here.", code="unsupported_parameter")
-    return given
+    return {name: given[name] for name in names if given.get(name) is not None}
 
 
 def _check_depth(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
-        level, depth = [value], 1
-        while level := [inner for each in level for inner in _inside(each)]:
+        level, depth = [[value]], 1
+        while level := _nested_in(level):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _wrong(name, f"It is nested more than {MAX_DEPTH} levels deep.")
+                raise _wrong(name, f"It {_TOO_DEEP}", code="invalid_json")
 
 
-def _inside(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+def _nested_in(level: Iterable[Any]) -> list[Any]:
+    values = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
+    return [value for value in values if isinstance(value, (dict, list))]
 
 
-def _text(given: Any, path: str) -> str:
-    if not isinstance(given, str):
-        raise _wrong(path, "It must be text.", code="invalid_type")
-    return given
+def _typed(kind: type[T], called: str) -> Callable[[Any, str], T]:
+    def read(given: Any, path: str) -> T:
+        if not isinstance(given, kind):
+            raise _wrong(path, f"It must be {called}.", code="invalid_type")
+        return given
+
+    return read
+
+
+_text = _typed(str, "text")
+_boolean = _typed(bool, "true or false")
+_object = _typed(dict, "an object")
+_list = _typed(list, "a list")
 
 
 def _unit(given: Any, path: str) -> str:
@@ -147,24 +162,6 @@ def _unit(given: Any, path: str) -> str:
     if len(text) > MAX_UNIT or any(unicodedata.category(each) in ("Cc", "Cs") for each in text):
         raise _wrong(path, f"It must be text of at most {MAX_UNIT} characters, none of them a control character.")
     return text
-
-
-def _boolean(given: Any, path: str) -> bool:
-    if not isinstance(given, bool):
-        raise _wrong(path, "It must be true or false.", code="invalid_type")
-    return given
-
-
-def _object(given: Any, path: str) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise _wrong(path, "It must be an object.", code="invalid_type")
-    return given
-
-
-def _list(given: Any, path: str) -> list[Any]:
-    if not isinstance(given, list):
-        raise _wrong(path, "It must be a list.", code="invalid_type")
-    return given
 
 
 def _filled_list(given: Any, path: str) -> list[Any]:
@@ -180,8 +177,16 @@ def _integer(given: Any, path: str) -> int:
 
 
 def _positive(given: Any, path: str) -> int:
-    if not 0 < _integer(given, path) < 1 << 31:
-        raise _wrong(path, f"It must be from 1 to {(1 << 31) - 1}.")
+    if _integer(given, path) < 1:
+        raise _wrong(path, "It must be at least 1.")
+    if given >= 1 << 31:
+        raise _wrong(path, f"It is too large: {(1 << 31) - 1} is the most.")
+    return int(given)
+
+
+def _seed(given: Any, path: str) -> int:
+    if not -(1 << 63) <= _integer(given, path) < 1 << 63:
+        raise _wrong(path, "It must be a 64-bit number.")
     return int(given)
 
 
@@ -199,8 +204,10 @@ def _number_between(low: float, high: float) -> Reader:
 def _include_usage(given: dict[str, Any], *, stream: bool) -> bool:
     if given and not stream:
         raise _wrong("stream_options", "It goes with stream only.")
-    _only(given, "stream_options", "include_usage")
-    return _boolean(given.get("include_usage", False), "stream_options.include_usage")
+    known = _only(given, "stream_options", "include_usage", "include_obfuscation")
+    if _boolean(known.get("include_obfuscation", False), "stream_options.include_obfuscation"):
+        raise _wrong("stream_options.include_obfuscation", "Only false is served here.", code="unsupported_parameter")
+    return _boolean(known.get("include_usage", False), "stream_options.include_usage")
 
 
 def _options(fields: _Fields) -> Options:
@@ -208,19 +215,19 @@ def _options(fields: _Fields) -> Options:
     if most is not None and older not in (None, most):
         raise _wrong("max_tokens", "max_completion_tokens says something else.")
     tools = tuple(_tool(item, f"tools[{n}]") for n, item in enumerate(fields.take("tools", _list) or []))
-    choice = fields.take("tool_choice", _tool_choice)
+    choice, parallel = fields.take("tool_choice", _tool_choice), fields.take("parallel_tool_calls", _boolean)
     if not tools and choice not in (None, "none", "auto"):
         raise _wrong("tool_choice", "There are no tools to choose from.")
     return Options(
         **{name: fields.take(name, _number_between(*span)) for name, span in _NUMBERS.items()},
         max_tokens=older if most is None else most,
-        seed=fields.take("seed", _integer),
+        seed=fields.take("seed", _seed),
         stop=fields.take("stop", _stop) or (),
         reasoning_effort=fields.take("reasoning_effort", _text),
         response_format=fields.take("response_format", _response_format),
         tools=tools,
         tool_choice=choice if tools else None,
-        parallel_tool_calls=fields.take("parallel_tool_calls", _boolean),
+        parallel_tool_calls=parallel if tools else None,
     )
 
 
@@ -232,30 +239,41 @@ def _stop(given: Any, path: str) -> tuple[str, ...]:
 
 
 def _response_format(given: Any, path: str) -> Mapping[str, Any] | None:
-    kind = _only(_object(given, path), path, "type", "json_schema").get("type")
+    known = _only(_object(given, path), path, "type", "json_schema")
+    kind = known.get("type")
     if kind == "text":
         return None
     if kind not in ("json_object", "json_schema"):
         raise _wrong(f"{path}.type", "It must be text, json_object or json_schema.")
     if kind == "json_schema":
-        named = _object(given.get("json_schema"), f"{path}.json_schema")
-        _only(named, f"{path}.json_schema", "name", "description", "schema", "strict")
-        _object(named.get("schema"), f"{path}.json_schema.schema")
-    return dict(given)
+        known["json_schema"] = _json_schema(known.get("json_schema"), f"{path}.json_schema")
+    return known
+
+
+def _json_schema(given: Any, path: str) -> dict[str, Any]:
+    known = _only(_object(given, path), path, "name", "description", "schema", "strict")
+    _object(known.get("schema"), f"{path}.schema")
+    _text(known.get("name"), f"{path}.name")
+    _text(known.get("description", ""), f"{path}.description")
+    _boolean(known.get("strict", False), f"{path}.strict")
+    return known
+
+
+def _function(given: Any, path: str, *names: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What ``{"type": "function", "function": …}`` holds, and ``beside`` it."""
+    if _object(given, path).get("type") != "function":
+        raise _wrong(f"{path}.type", "Only functions are served here.", code="unsupported_parameter")
+    _only(given, path, "type", "function", *beside)
+    return _only(_object(given.get("function"), f"{path}.function"), f"{path}.function", *names)
 
 
 def _tool(given: Any, path: str) -> Tool:
-    if _object(given, path).get("type") != "function":
-        raise _wrong(f"{path}.type", "Only functions are served here.", code="unsupported_parameter")
-    function = _object(_only(given, path, "type", "function").get("function"), f"{path}.function")
-    _only(function, f"{path}.function", "name", "description", "parameters", "strict")
+    function = _function(given, path, "name", "description", "parameters", "strict")
     return Tool(
         name=_text(function.get("name"), f"{path}.function.name"),
-        description=_text(function.get("description") or "", f"{path}.function.description"),
-        parameters=None
-        if function.get("parameters") is None
-        else _object(function["parameters"], f"{path}.function.parameters"),
-        strict=None if function.get("strict") is None else _boolean(function["strict"], f"{path}.function.strict"),
+        description=_text(function.get("description", ""), f"{path}.function.description"),
+        parameters=_object(function["parameters"], f"{path}.function.parameters") if "parameters" in function else None,
+        strict=_boolean(function["strict"], f"{path}.function.strict") if "strict" in function else None,
     )
 
 
@@ -264,11 +282,8 @@ def _tool_choice(given: Any, path: str) -> str | Mapping[str, Any]:
         if given not in ("none", "auto", "required"):
             raise _wrong(path, "It must be none, auto, required or a function.")
         return given
-    if _only(_object(given, path), path, "type", "function").get("type") != "function":
-        raise _wrong(f"{path}.type", "Only functions are served here.", code="unsupported_parameter")
-    function = _only(_object(given.get("function"), f"{path}.function"), f"{path}.function", "name")
-    _text(function.get("name"), f"{path}.function.name")
-    return dict(given)
+    name = _text(_function(given, path, "name").get("name"), f"{path}.function.name")
+    return {"type": "function", "function": {"name": name}}
 
 
 def _message(given: Any, path: str) -> ChatMessage:
@@ -277,16 +292,14 @@ def _message(given: Any, path: str) -> ChatMessage:
     if role is None:
         raise _wrong(f"{path}.role", f"It must be one of: {', '.join(_ROLES)}.")
     content = _content(fields.pop("content", None), f"{path}.content", role)
-    calls = tuple(
-        _tool_call(item, f"{path}.tool_calls[{n}]")
-        for n, item in enumerate(_list(fields.pop("tool_calls", None) or [], f"{path}.tool_calls"))
-    )
+    calls = _list(fields.pop("tool_calls", None) or [], f"{path}.tool_calls")
     call_id = _text(fields.pop("tool_call_id", None) or "", f"{path}.tool_call_id")
     name = _text(fields.pop("name", None) or "", f"{path}.name")
     if role == "tool" and not call_id:
         raise _wrong(f"{path}.tool_call_id", "It is required.", code="missing_required_parameter")
     _only(fields, path)
-    return ChatMessage(role=role, content=content, tool_calls=calls, tool_call_id=call_id, name=name)
+    made = tuple(_tool_call(item, f"{path}.tool_calls[{n}]") for n, item in enumerate(calls))
+    return ChatMessage(role=role, content=content, tool_calls=made, tool_call_id=call_id, name=name)
 
 
 def _content(given: Any, path: str, role: Role) -> str | tuple[str | Image, ...]:
@@ -317,9 +330,9 @@ def _content(given: Any, path: str, role: Role) -> str | tuple[str | Image, ...]
 
 def _tool_call(given: Any, path: str) -> ToolCall:
     # A stream's pieces have an index, and an application may send them back put together.
-    _only(_object(given, path), path, "id", "type", "function", "index")
-    function = _object(given.get("function"), f"{path}.function")
-    _only(function, f"{path}.function", "name", "arguments")
+    _integer(_object(given, path).get("index") or 0, f"{path}.index")
+    call = {**given, "type": given.get("type") or "function"}
+    function = _function(call, path, "name", "arguments", beside=("id", "index"))
     return ToolCall(
         id=_text(given.get("id"), f"{path}.id"),
         name=_text(function.get("name"), f"{path}.function.name"),

@@ -19,6 +19,7 @@ from chat.providers.base import (
     ProviderTimeout,
     ProviderUnavailable,
     ReasoningDelta,
+    RefusalDelta,
     Refused,
     StreamEvent,
     TextDelta,
@@ -70,17 +71,22 @@ class Attempt:
         on_text: Callable[[str], None],
         on_reasoning: Callable[[str], None],
         on_tool_call: Callable[[ToolCallDelta], None] | None = None,
+        on_refusal: Callable[[str], None] | None = None,
     ) -> None:
         """Read the stream, hand on what it shows, and set ``outcome``. Raises nothing but cancellation.
 
-        Without ``on_tool_call`` the pieces of tool calls are counted and dropped.
+        Without ``on_tool_call`` the pieces of tool calls are counted and dropped; without ``on_refusal`` a model's words
+        for declining are not even seen.
         """
 
         def take(event: Delta) -> None:
             if isinstance(event, ReasoningDelta):
                 on_reasoning(clean(event.text))
             elif isinstance(event, TextDelta):
-                self._take_text(event, on_text)
+                self._take_text(event.text, on_text)
+            elif isinstance(event, RefusalDelta):
+                if on_refusal is not None:
+                    self._take_text(event.text, on_refusal)
             else:
                 self._take_call(event, on_tool_call)
 
@@ -112,10 +118,10 @@ class Attempt:
             raise ProviderTimeout("The model did not answer in time.", error_class=watch.missed) from None
         raise ProviderUnavailable("The answer ended without an end.", error_class="no_finish")
 
-    def _take_text(self, event: TextDelta, on_text: Callable[[str], None]) -> None:
+    def _take_text(self, text: str, hand_on: Callable[[str], None]) -> None:
         room = self.deadlines.max_chars - self.chars
-        self._see(len(event.text))
-        on_text(clean(event.text[:room]))
+        self._see(len(text))
+        hand_on(clean(text[:room]))
         self._check_length()
 
     def _take_call(self, event: ToolCallDelta, on_tool_call: Callable[[ToolCallDelta], None] | None) -> None:

@@ -78,6 +78,7 @@ async def run_attempt(
     on_text: Callable[[str], None],
     on_reasoning: Callable[[str], None],
     on_tool_call: Callable[[ToolCallDelta], None] | None = None,
+    on_refusal: Callable[[str], None] | None = None,
 ) -> None:
     """Run it to its outcome, at a place of its upstream's, and tell the breaker. Raises nothing but cancellation.
 
@@ -100,7 +101,14 @@ async def run_attempt(
             await breakers.begin_probe(model_key, probe)
         async with bulkhead(model_key).place():
             provider = get_provider(model.provider)
-            await attempt.run(provider, request, on_text=on_text, on_reasoning=on_reasoning, on_tool_call=on_tool_call)
+            await attempt.run(
+                provider,
+                request,
+                on_text=on_text,
+                on_reasoning=on_reasoning,
+                on_tool_call=on_tool_call,
+                on_refusal=on_refusal,
+            )
     except NotAsked as error:
         attempt.fail(error)
     except Exception:

@@ -85,13 +85,16 @@ class Ended:
 
 
 class Writer(Protocol):
-    """Takes an answer as it comes. ``text`` and ``tool_call`` mean that nothing else will answer any more."""
+    """Takes an answer as it comes. Whatever comes means that nothing else will answer any more."""
 
     def text(self, job: Job, text: str) -> None:
         """A piece of text, never empty."""
 
     def tool_call(self, job: Job, piece: ToolCallDelta) -> None:
         """A piece of a tool call."""
+
+    def refusal(self, job: Job, text: str) -> None:
+        """A piece of what the model says instead of an answer, never empty."""
 
 
 class Answer:
@@ -150,6 +153,7 @@ class Answer:
             on_text=lambda text: writer.text(job, text),
             on_reasoning=lambda text: None,
             on_tool_call=lambda piece: writer.tool_call(job, piece),
+            on_refusal=lambda text: writer.refusal(job, text),
         )
 
 

@@ -16,15 +16,16 @@ def completion_document(
     created: int,
     model: str,
     text: str,
+    refusal: str,
     tool_calls: Sequence[Mapping[str, Any]],
     finish_reason: str,
     usage: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The whole answer."""
-    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": refusal or None}
     if tool_calls:
         message["tool_calls"] = list(tool_calls)
-    elif not text:
+    elif not text and not refusal:
         message["content"] = ""
     return {
         "id": answer_id,

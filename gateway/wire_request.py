@@ -291,7 +291,10 @@ def _message(given: Any, path: str) -> ChatMessage:
     role = _ROLES.get(str(fields.pop("role", "")))
     if role is None:
         raise _wrong(f"{path}.role", f"It must be one of: {', '.join(_ROLES)}.")
-    content = _content(fields.pop("content", None), f"{path}.content", role)
+    content = fields.pop("content", None)
+    # What the model said when it declined, sent back.
+    what = "refusal" if role == "assistant" and not content and fields.get("refusal") else "content"
+    content = _content(fields.pop(what, content), f"{path}.{what}", role)
     calls = _list(fields.pop("tool_calls", None) or [], f"{path}.tool_calls")
     call_id = _text(fields.pop("tool_call_id", None) or "", f"{path}.tool_call_id")
     name = _text(fields.pop("name", None) or "", f"{path}.name")
@@ -313,9 +316,9 @@ def _content(given: Any, path: str, role: Role) -> str | tuple[str | Image, ...]
     for number, part in enumerate(_filled_list(given, path)):
         where = f"{path}[{number}]"
         kind = _object(part, where).get("type")
-        if kind == "text":
-            _only(part, where, "type", "text")
-            parts.append(_text(part.get("text"), f"{where}.text"))
+        if kind == "text" or (kind == "refusal" and role == "assistant"):
+            _only(part, where, "type", kind)
+            parts.append(_text(part.get(kind), f"{where}.{kind}"))
         elif kind == "image_url" and role == "user":
             image = _object(_only(part, where, "type", "image_url").get("image_url"), f"{where}.image_url")
             _only(image, f"{where}.image_url", "url", "detail")

@@ -11,7 +11,7 @@ from gateway.errors import ApiError, error_of, is_answer
 from gateway.wire import DONE, ChunkWriter, completion_document, error_event
 from metrics.pricing import Usage
 
-_FINISH = {"stop": "stop", "length": "length", "refused": "content_filter", "tool_calls": "tool_calls"}
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 
 
 def public_id(job: Job) -> str:
@@ -19,9 +19,9 @@ def public_id(job: Job) -> str:
     return f"chatcmpl-{job.answer_id.hex}"
 
 
-def finish_reason(attempt: Attempt) -> str:
-    """Why an answer ended, in OpenAI's words."""
-    if attempt.outcome == "refused":
+def finish_reason(attempt: Attempt, *, has_refusal: bool) -> str:
+    """Why an answer ended, in OpenAI's words: where a model said why it declines, it stopped by itself."""
+    if attempt.outcome == "refused" and not has_refusal:
         return "content_filter"
     return _FINISH.get(attempt.finish_reason, "stop")
 
@@ -44,6 +44,7 @@ class WholeWriter:
 
     def __init__(self) -> None:
         self._text: list[str] = []
+        self._refusal: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
 
     def text(self, job: Job, text: str) -> None:
@@ -59,6 +60,10 @@ class WholeWriter:
         call["function"]["name"] = call["function"]["name"] or piece.name
         call["function"]["arguments"] += piece.arguments
 
+    def refusal(self, job: Job, text: str) -> None:
+        """See ``Writer``."""
+        self._refusal.append(text)
+
     def document(self, job: Job, attempt: Attempt, created: int) -> bytes:
         """The answer's JSON."""
         document = completion_document(
@@ -66,8 +71,9 @@ class WholeWriter:
             created=created,
             model=job.served_model,
             text="".join(self._text),
+            refusal="".join(self._refusal),
             tool_calls=[self._calls[index] for index in sorted(self._calls)],
-            finish_reason=finish_reason(attempt),
+            finish_reason=finish_reason(attempt, has_refusal=bool(self._refusal)),
             usage=usage_document(attempt.usage),
         )
         return write_json(document)
@@ -89,6 +95,7 @@ class StreamWriter:
         self._chunks: ChunkWriter | None = None
         self._pending: list[bytes] = []
         self._wake = asyncio.Event()
+        self._has_refusal = False
         self._has_ended = False
         self._is_gone = False
 
@@ -107,12 +114,17 @@ class StreamWriter:
         first = {"id": piece.id, "type": "function"} if piece.id else {}
         self._put(self._of(job).delta({"tool_calls": [{"index": piece.index, **first, "function": function}]}))
 
+    def refusal(self, job: Job, text: str) -> None:
+        """See ``Writer``."""
+        self._has_refusal = True
+        self._put(self._of(job).delta({"refusal": text}))
+
     def end(self, job: Job, attempt: Attempt) -> None:
         """The answer's end: its reason and the usage where that is wanted, or its error."""
         self._has_ended = True
         if is_answer(attempt):
             chunks = self._of(job)
-            self._put(chunks.finish(finish_reason(attempt)))
+            self._put(chunks.finish(finish_reason(attempt, has_refusal=self._has_refusal)))
             if job.completion.include_usage:
                 self._put(chunks.usage(usage_document(attempt.usage)))
             self._put(DONE)

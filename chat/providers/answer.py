@@ -12,6 +12,7 @@ from chat.providers.base import (
     ProviderError,
     ProviderUnavailable,
     ReasoningDelta,
+    RefusalDelta,
     Refused,
     TextDelta,
     ToolCallDelta,
@@ -21,6 +22,8 @@ from metrics.pricing import Usage
 
 # More than any model's context; beyond it a count is garbage, and what it cost would not fit a column either.
 MAX_TOKENS = 1 << 31
+
+Words = TextDelta | ReasoningDelta | RefusalDelta
 
 
 class Answer:
@@ -35,7 +38,7 @@ class Answer:
         self.upstream_model = upstream_model
         self.usage = Usage()
         self.finish_reason: FinishReason | None = None
-        # Said in so many words, whatever the finish reason claims.
+        # Declined in so many words, whatever the finish reason claims.
         self.refused = False
         # How many tool calls have begun.
         self.calls = 0
@@ -43,7 +46,7 @@ class Answer:
         self._told = self.usage
         self._said: list[Delta | UsedSoFar] = []
         # Text of one kind that no delta has yet.
-        self._kind: type[TextDelta | ReasoningDelta] = TextDelta
+        self._kind: type[Words] = TextDelta
         self._text: list[str] = []
 
     def text(self, text: str) -> None:
@@ -54,6 +57,11 @@ class Answer:
     def reasoning(self, text: str) -> None:
         """Thinking that is shown apart, never empty."""
         self._say(ReasoningDelta, text)
+
+    def decline(self, text: str) -> None:
+        """What is said instead of an answer, never empty."""
+        self.refused = True
+        self._say(RefusalDelta, text)
 
     def tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """A piece of the tool call number ``index``."""
@@ -73,7 +81,7 @@ class Answer:
             raise
         yield from self._taken()
 
-    def _say(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
+    def _say(self, kind: type[Words], text: str) -> None:
         if kind is not self._kind:
             self._close_text()
             self._kind = kind

@@ -119,6 +119,13 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefusalDelta:
+    """What a model says instead of an answer where it declines, never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolCallDelta:
     """A piece of the call number ``index``: its id and name come with the first one, its arguments in pieces."""
 
@@ -149,7 +156,7 @@ class UsedSoFar:
     usage: Usage
 
 
-Delta = TextDelta | ReasoningDelta | ToolCallDelta
+Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 StreamEvent = Delta | UsedSoFar | Finished
 
 

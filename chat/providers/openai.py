@@ -291,8 +291,9 @@ def _choice(choice: Mapping[str, object], answer: Answer) -> None:
 
 
 def _delta(delta: Mapping[str, object], answer: Answer) -> None:
-    if delta.get("refusal"):
-        answer.refused = True
+    declined = delta.get("refusal")
+    if isinstance(declined, str) and declined:
+        answer.decline(declined)
     thought = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(thought, str) and thought:
         answer.reasoning(thought)

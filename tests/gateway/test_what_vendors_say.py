@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import openai
+import pydantic
 import pytest
 from django.db import OperationalError
 
@@ -98,6 +99,60 @@ def openai_says(*deltas: dict[str, Any], finish: str | None = "stop", usage: dic
 def gemini_says(text: str, tokens: int) -> dict[str, Any]:
     usage = {"promptTokenCount": 9, "candidatesTokenCount": tokens}
     return {"candidates": [{"content": {"parts": [{"text": text}]}}], "usageMetadata": usage, "modelVersion": "g"}
+
+
+# --- what a model says when it declines ---
+
+SORRY = [{"role": "assistant", "refusal": "I'm sorry, "}, {"refusal": "I can't."}]
+
+
+class Reply(pydantic.BaseModel):
+    answer: str
+
+
+def test_a_model_that_declines_is_heard(client, vendor):
+    vendor.says = openai_says(*SORRY, usage={"prompt_tokens": 9, "completion_tokens": 7})
+
+    parsed = client.chat.completions.parse(model="chat-model", messages=HELLO, response_format=Reply)
+    (choice,) = parsed.choices
+
+    assert (choice.message.refusal, choice.message.content, choice.message.parsed) == (
+        "I'm sorry, I can't.",
+        None,
+        None,
+    )
+    assert (choice.finish_reason, parsed.usage and parsed.usage.completion_tokens) == ("stop", 7)
+    (row,) = ended()
+    assert (row.outcome, row.output_tokens) == ("refused", 7)
+
+
+def test_a_model_that_declines_is_heard_as_it_speaks(client, vendor):
+    vendor.says = openai_says(*SORRY)
+
+    with client.chat.completions.stream(model="chat-model", messages=HELLO) as stream:
+        said = [event.delta for event in stream if event.type == "refusal.delta"]
+        (choice,) = stream.get_final_completion().choices
+
+    assert "".join(said) == choice.message.refusal == "I'm sorry, I can't."
+    assert choice.finish_reason == "stop"
+
+
+def test_a_filter_without_a_word_is_told_as_one(client, vendor):
+    vendor.says = openai_says(finish="content_filter")
+
+    (choice,) = client.chat.completions.create(model="chat-model", messages=HELLO).choices
+
+    assert (choice.finish_reason, choice.message.refusal, choice.message.content) == ("content_filter", None, "")
+
+
+@pytest.mark.parametrize("content", [None, "", [{"type": "refusal", "refusal": "I can't."}]])
+def test_what_a_model_declined_goes_back_to_it_as_its_words(client, vendor, content):
+    vendor.says = openai_says({"content": "Well."})
+    declined: Any = {"role": "assistant", "content": content, "refusal": None if content else "I can't."}
+
+    client.chat.completions.create(model="chat-model", messages=[*HELLO, declined, *HELLO])
+
+    assert vendor.asked[0]["messages"][1] == {"role": "assistant", "content": "I can't."}
 
 
 # --- what was used ---

@@ -75,8 +75,8 @@ class Attempt:
     ) -> None:
         """Read the stream, hand on what it shows, and set ``outcome``. Raises nothing but cancellation.
 
-        Without ``on_tool_call`` the pieces of tool calls are counted and dropped; without ``on_refusal`` a model's words
-        for declining are not even seen.
+        Without ``on_tool_call`` the pieces of tool calls are counted and dropped; without ``on_refusal`` what a model
+        says when it declines is not even seen.
         """
 
         def take(event: Delta) -> None:

@@ -7,7 +7,10 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import localize
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -26,11 +29,9 @@ class ApiKeyAdmin(SecretAdmin):
         "state",
         "prefix",
         "owner",
-        "requests_per_minute",
-        "tokens_per_minute",
-        "dollars_per_day",
+        "limits",
         "expires_at",
-        "revoked_at",
+        "calls",
     )
     list_filter = ("expires_at", "revoked_at")
     list_select_related = ("owner",)
@@ -74,6 +75,28 @@ class ApiKeyAdmin(SecretAdmin):
         if key.revoked_at is not None:
             return _("revoked")
         return _("expired") if key.expires_at is not None and key.expires_at <= timezone.now() else _("live")
+
+    @admin.display(description=gettext_lazy("limits"))
+    def limits(self, key: ApiKey) -> str:
+        """What it has of them."""
+        said = {
+            _("%(n)s requests a minute"): key.requests_per_minute,
+            _("%(n)s tokens a minute"): key.tokens_per_minute,
+            _("$%(n)s a day"): key.dollars_per_day,
+        }
+        return ", ".join(words % {"n": localize(n)} for words, n in said.items() if n is not None)
+
+    @admin.display(description=gettext_lazy("calls"))
+    def calls(self, key: ApiKey) -> str:
+        """To those that it made."""
+        address = reverse("admin:metrics_modelcall_changelist", query={"q": key.prefix})
+        return format_html('<a href="{}">{}</a>', address, _("Look at them"))
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Calls for those who may see some."""
+        shown = super().get_list_display(request)
+        may_see = request.user.has_perm("metrics.view_modelcall")
+        return shown if may_see else [name for name in shown if name != "calls"]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """A new one gets its text."""

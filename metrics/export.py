@@ -58,6 +58,7 @@ COLUMNS = (
     "rating",
     "rating_reason",
     "is_demo",
+    "application",
 )
 # Rows of one query, which is what lies in memory at once.
 PAGE = 2000

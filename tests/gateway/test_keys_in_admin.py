@@ -1,6 +1,7 @@
 """Applications' keys in admin, and on the command line."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -59,6 +60,19 @@ def test_a_revoked_key_says_so_and_who_did_it(client, staff):
     assert '<td class="field-state">revoked</td>' in listed
     assert "revoked" in client.get(f"{KEYS}{key.pk}/history/").content.decode().lower()
     assert key.prefix in client.get(f"{KEYS}{key.pk}/change/").content.decode()
+
+
+def test_limits_are_told_in_words_and_calls_are_a_click_away(client, staff):
+    key, _text = create_key(name="shop", owner=staff, requests_per_minute=6000, dollars_per_day=Decimal("2.50"))
+
+    assert "6000 requests a minute, $2.50 a day" in client.get(KEYS).content.decode()
+    link = f"/admin/metrics/modelcall/?q={key.prefix}"
+    assert link not in client.get(KEYS).content.decode()
+
+    staff.user_permissions.add(Permission.objects.get(codename="view_modelcall"))
+
+    assert link in client.get(KEYS).content.decode()
+    assert client.get(link).status_code == 200
 
 
 def test_a_key_of_the_command_line_may_end_by_itself(capsys):

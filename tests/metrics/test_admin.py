@@ -1,8 +1,14 @@
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from metrics.admin import BoundedPaginator
+from metrics.rollup import roll_up
 from tests.chat.factories import UserFactory
 from tests.metrics.factories import ModelCallFactory
 
@@ -37,11 +43,38 @@ def test_calls_can_be_filtered_by_what_staff_ask_for(admin):
     assert listed(admin, {"rollout": "no-such-rollout"}) == 0
 
 
-def test_a_call_is_found_by_its_unit_and_its_ids_and_nothing_breaks_on_anything_else(admin):
-    call = ModelCallFactory(unit="ada")
+def test_what_calls_are_filtered_by_costs_the_same_however_many_there_are(admin):
+    ModelCallFactory.create_batch(2)
+    ModelCallFactory(candidate=True, surface="v1")
+    roll_up(now=timezone.now())
+
+    with CaptureQueriesContext(connection) as asked:
+        page = admin.get(CALLS)
+
+    assert b"?surface=v1" in page.content
+    assert b"?served_model=chat-model" in page.content
+    read = [query["sql"] for query in asked if 'FROM "metrics_modelcall"' in query["sql"]]
+    # One counts them, up to a limit, and one lists them.
+    assert ["COUNT" in sql for sql in read] == [True, False]
+    assert f"LIMIT {BoundedPaginator.most + 1}" in read[0]
+
+
+def test_more_calls_than_anybody_pages_through_are_not_counted(admin, monkeypatch):
+    ModelCallFactory.create_batch(3)
+    assert b"3 calls" in admin.get(CALLS).content
+
+    monkeypatch.setattr(BoundedPaginator, "most", 2)
+
+    assert b"more than 2 calls" in admin.get(CALLS).content
+    assert listed(admin, {"p": 1}) == 3
+
+
+def test_a_call_is_found_by_its_unit_its_application_and_its_ids_and_nothing_breaks_on_anything_else(admin):
+    unit = uuid4().hex
+    call = ModelCallFactory(unit=unit, application="sk-sluice-shop")
     ModelCallFactory()
 
-    for term in ("ada", call.answer_id, call.pk):
+    for term in (unit, "sk-sluice-shop", call.answer_id, call.pk, f"chatcmpl-{call.answer_id.hex}", f" {call.pk} "):
         assert listed(admin, {"q": str(term)}) == 1
     for term in ("%", "_", "'", "no-such-thing", "\x00", "x" * 3000):
         assert listed(admin, {"q": term}) in (0, 2)

@@ -21,8 +21,10 @@ from redis.exceptions import RedisError
 
 from chat import accounts, capacity, generation, livelog, services
 from chat.admission import breakers
+from chat.calls import SURFACE
 from chat.markdown import BlockStream
 from chat.models import Message, User
+from chat.refusals import refusals
 from chat.services import AnswerRefused
 from chat.tail import Progress, follow
 from chat.threads import in_db
@@ -200,6 +202,7 @@ def _article(message: Message | None) -> str:
 
 
 def _refused(refusal: AnswerRefused) -> JsonResponse:
+    refusals.note(SURFACE, refusal.code)
     response = _error(refusal.code, _STATUS.get(refusal.code, 400))
     if refusal.retry_after_s is not None:
         response["Retry-After"] = str(math.ceil(refusal.retry_after_s))

@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402  (needs Django to be set up)
 
 from chat import generation, tracing  # noqa: E402
 from chat.providers import registry  # noqa: E402
+from chat.refusals import refusals  # noqa: E402
 from gateway import asgi as gateway  # noqa: E402
 from gateway.asgi import PREFIX, application_v1  # noqa: E402
 
@@ -33,6 +34,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 async def drain() -> None:
     """Let running answers finish for ``DRAIN_S`` seconds, then end them."""
     await asyncio.gather(generation.drain(settings.DRAIN_S), gateway.drain(settings.DRAIN_S))
+    await refusals.flush()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

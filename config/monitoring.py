@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from chat.admission import breakers
 from chat.breakers import changes
 from chat.models import BreakerChange
+from chat.refusals import refusals
 from metrics import prometheus
 from rollout.services import rollouts
 
@@ -32,10 +33,11 @@ class Figures(Collector):
     """What a scrape sees."""
 
     def collect(self) -> Iterator[Metric]:
-        """The totals of all calls, each rollout as it is set, and the upstreams' breakers."""
+        """The totals of all calls, each rollout as it is set, the upstreams' breakers, and who was turned away."""
         yield from prometheus.families(now=timezone.now())
         yield from _rollouts()
         yield from _breakers()
+        yield from _refusals()
 
 
 @require_safe
@@ -84,6 +86,17 @@ def _breakers() -> Iterator[Metric]:
             states.add_metric((upstream, state), float(breaker.state == state))
     yield states
     changed = CounterMetricFamily("sluice_breaker_changes", "Changes into a state", labels=("upstream", "state"))
-    for labels, count in changes().items():
-        changed.add_metric(labels, count)
+    counted = changes()
+    for upstream in {*settings.CHAT_MODELS, *(upstream for upstream, _state in counted)}:
+        for state in BreakerChange.State.values:
+            # From 0 on: of a counter that begins with its first change, that change is no rise.
+            changed.add_metric((upstream, state), counted.get((upstream, state), 0))
     yield changed
+
+
+def _refusals() -> Iterator[Metric]:
+    told = "Requests that were turned away before a model was asked"
+    family = CounterMetricFamily("sluice_refused_requests", told, labels=("surface", "code"))
+    for labels, count in refusals.counted().items():
+        family.add_metric(labels, count)
+    yield family

@@ -17,9 +17,10 @@ from chat.admission import breakers
 from chat.cancelling import end_tasks, running_after
 from chat.log_context import bind, open_log_context
 from chat.providers.registry import catalogue
+from chat.refusals import refusals
 from chat.threads import in_db
 from gateway import feedback
-from gateway.answering import Answer, Asked, Job, beginnings
+from gateway.answering import SURFACE, Answer, Asked, Job, beginnings
 from gateway.callers import application, text_of
 from gateway.errors import ApiError, error_of, is_answer, overloaded
 from gateway.models import ApiKey
@@ -52,6 +53,9 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await _dispatch(scope, receive, send)
     except ApiError as refused:
+        if "X-Sluice-Call" not in refused.headers:
+            # Of all others there is a row.
+            refusals.note(SURFACE, refused.code)
         await _respond(send, refused.status, refused.body, refused.headers.items())
     except ClientGone:
         pass

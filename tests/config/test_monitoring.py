@@ -110,6 +110,7 @@ def test_breakers_say_where_they_stand_and_how_often_they_changed(settings):
         }
 
     assert figures()["sluice_breaker_state", "gemini-flash-lite", "closed"] == 1
+    assert figures()["sluice_breaker_changes_total", "gemini-flash-lite", "open"] == 0
     asyncio.run(breakers.note("gemini-flash-lite", "failed", ""))
 
     found = figures()

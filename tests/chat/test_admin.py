@@ -1,3 +1,4 @@
+import asyncio
 import re
 from typing import Any
 
@@ -6,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
+from chat.admission import breakers
 from chat.models import ApiToken, BreakerChange, Conversation, User
 from tests.chat.factories import ApiTokenFactory, ConversationFactory, MessageFactory, UserFactory
 
@@ -48,7 +50,7 @@ def html(answer: Any) -> str:
 def test_a_token_is_shown_once_and_works(admin, ada):
     made = html(admin.post(f"{TOKENS}add/", {"name": "nightly", "user": ada.pk}))
 
-    shown = re.search(r'value="(sluice_[\w-]{43})"', made)
+    shown = re.search(r">(sluice_[\w-]{43})<", made)
     assert shown
     bearer = {"Authorization": f"Bearer {shown[1]}"}
     assert Client().get("/api/gemini-rollout-status", headers=bearer).status_code == 200
@@ -177,6 +179,21 @@ def test_a_persons_unit_is_shown_and_never_changed(admin, ada):
 
 
 # --- breakers ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_say_at_their_head_which_models_are_failing(settings):
+    settings.BREAKER_FAILURES, settings.BREAKER_COOL_DOWN_S = 1, 60
+    staff = staff_with("view_rollout")[0]
+    other = staff_with("view_user")[0]
+    assert "has failed too often" not in html(staff.get("/admin/"))
+
+    asyncio.run(breakers.note("gemini-flash-lite", "failed", ""))
+
+    assert "Gemini Flash Lite has failed too often: it is left alone until" in html(staff.get("/admin/"))
+    assert "has failed too often" in html(staff.get("/admin/rollout/rollout/"))
+    assert "has failed too often" not in html(other.get("/admin/"))
+    assert "has failed too often" not in html(Client().get("/admin/login/"))
 
 
 def test_whoever_may_see_rollouts_sees_how_breakers_stand_and_nobody_changes_it():

@@ -58,7 +58,8 @@ class Schedule:
     def is_stale(self) -> bool:
         """Whether the autopilot should have looked again long ago."""
         late = timedelta(seconds=max(3 * settings.AUTOPILOT_SECONDS, 60))
-        return self.step is None or self.now - self.step.last_at > late
+        # Of a rollout that has just been made it can't have seen anything.
+        return self.now - (self.since if self.step is None else self.step.last_at) > late
 
     @property
     def proposed(self) -> Verb | None:

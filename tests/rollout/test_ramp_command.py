@@ -1,13 +1,14 @@
 """The ramp from a terminal."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
 from rollout.changes import change_rollout
-from rollout.models import RolloutChange
+from rollout.models import Rollout, RolloutChange
 from rollout.pilot import look_at
 from tests.rollout.factories import ADA
 from tests.rollout.steps import NAME, much_traffic, rollout, state
@@ -98,6 +99,8 @@ def test_history_has_numbers_that_undo_takes():
 
 
 def test_schedule_says_what_comes_next_and_what_it_waits_for():
+    assert "has not looked lately" not in run("schedule")
+    Rollout.objects.update(created=timezone.now() - timedelta(minutes=2))
     assert "The autopilot has not looked lately" in run("schedule")
     look_at(NAME, now=timezone.now())
 

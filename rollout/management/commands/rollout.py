@@ -86,7 +86,10 @@ class Command(BaseCommand):
         """One action, and options that may stand before or after it."""
         parser.add_argument("action", nargs="?", default="help", choices=_ACTIONS, metavar="action")
         parser.add_argument(
-            "operand", nargs="?", metavar="N|UNIT", help=_("The percentage, for set-traffic; the person, for explain.")
+            "operand",
+            nargs="?",
+            metavar="N|UNIT",
+            help=_("The percentage, for set-traffic; the person, for explain; the change's number, for undo."),
         )
         parser.add_argument("--rollout", default=settings.DEFAULT_ROLLOUT, metavar="NAME", help=_("Which rollout."))
         parser.add_argument("--hours", default="24", help=_("The window of the figures, 1 to 720."))

@@ -100,7 +100,7 @@ def test_history_has_numbers_that_undo_takes():
 
 def test_schedule_says_what_comes_next_and_what_it_waits_for():
     assert "has not looked lately" not in run("schedule")
-    Rollout.objects.update(created=timezone.now() - timedelta(minutes=2))
+    Rollout.objects.update(created=timezone.now() - timedelta(hours=1))
     assert "The autopilot has not looked lately" in run("schedule")
     look_at(NAME, now=timezone.now())
 

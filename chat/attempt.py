@@ -62,6 +62,7 @@ class Attempt:
     chars: int = 0
     was_answered: bool = False
     _started: float = 0.0
+    _thought: int = 0
 
     async def run(
         self,
@@ -72,16 +73,21 @@ class Attempt:
         on_reasoning: Callable[[str], None],
         on_tool_call: Callable[[ToolCallDelta], None] | None = None,
         on_refusal: Callable[[str], None] | None = None,
+        on_answered: Callable[[], None] | None = None,
     ) -> None:
         """Read the stream, hand on what it shows, and set ``outcome``. Raises nothing but cancellation.
 
         Without ``on_tool_call`` the pieces of tool calls are counted and dropped; without ``on_refusal`` what a model
-        says when it declines is not even seen.
+        says when it declines is not even seen. ``on_answered`` is called once, when the first of anything comes.
         """
 
         def take(event: Delta) -> None:
             if isinstance(event, ReasoningDelta):
-                on_reasoning(clean(event.text))
+                # As much as of an answer: what comes after that nobody reads.
+                room = self.deadlines.max_chars - self._thought
+                self._thought += len(event.text)
+                if room > 0:
+                    on_reasoning(clean(event.text[:room]))
             elif isinstance(event, TextDelta):
                 self._take_text(event.text, on_text)
             elif isinstance(event, RefusalDelta):
@@ -93,20 +99,25 @@ class Attempt:
         self._started = self.clock()
         try:
             provider.check(request)
-            await self._read(provider.stream(request), take)
+            await self._read(provider.stream(request), take, on_answered)
         except ProviderError as error:
             self.fail(error)
         finally:
             self.latency_ms = self._elapsed_ms()
 
-    async def _read(self, stream: AsyncIterator[StreamEvent], take: Callable[[Delta], None]) -> None:
+    async def _read(
+        self, stream: AsyncIterator[StreamEvent], take: Callable[[Delta], None], on_answered: Callable[[], None] | None
+    ) -> None:
         deadlines = self.deadlines
         watch = _Watch(deadlines.total_s)
         try:
             async with watch, aclosing(stream) as events:  # type: ignore[type-var]
                 watch.wait(deadlines.first_token_s, "timeout_first_token")
                 async for event in events:
-                    self.was_answered = True
+                    if not self.was_answered:
+                        self.was_answered = True
+                        if on_answered is not None:
+                            on_answered()
                     if isinstance(event, Finished):
                         return self._finish(event)
                     if isinstance(event, UsedSoFar):

@@ -3,6 +3,7 @@
 Knows the catalogue, the settings' deadlines and attempts; stores nothing.
 """
 
+import asyncio
 import logging
 import random
 import time
@@ -96,6 +97,7 @@ async def run_attempt(
         connect_timeout_s=settings.CONNECT_TIMEOUT_S,
         options=options,
     )
+    turn = _Turn(model_key, probe)
     try:
         if probe:
             await breakers.begin_probe(model_key, probe)
@@ -108,6 +110,7 @@ async def run_attempt(
                 on_reasoning=on_reasoning,
                 on_tool_call=on_tool_call,
                 on_refusal=on_refusal,
+                on_answered=turn.answered if probe else None,
             )
     except NotAsked as error:
         attempt.fail(error)
@@ -116,7 +119,33 @@ async def run_attempt(
         logger.exception("An attempt failed unexpectedly")
         attempt.fail(ProviderUnavailable("The attempt failed inside Sluice.", error_class="internal"))
     finally:
-        await breakers.note(model_key, verdict_of(attempt), probe)
+        await turn.end(attempt)
+
+
+class _Turn:
+    """What the breaker hears of one attempt. A probe has shown what it is for with the first of anything: to wait for
+    its last word would keep everybody out for as long as an answer takes.
+    """
+
+    def __init__(self, model_key: str, probe: str) -> None:
+        self._key = model_key
+        self._probe = probe
+        self._told: asyncio.Task[None] | None = None
+
+    def answered(self) -> None:
+        """The first of it came."""
+        self._told = asyncio.ensure_future(breakers.note(self._key, "answered", self._probe))
+
+    async def end(self, attempt: Attempt) -> None:
+        """It is over, and counts once; one that was answered and failed then, as any other that fails."""
+        verdict = verdict_of(attempt)
+        took_s = (attempt.latency_ms or 0) / 1000
+        if self._told is None:
+            await breakers.note(self._key, verdict, self._probe, took_s=took_s)
+            return
+        await self._told
+        if verdict == "failed":
+            await breakers.note(self._key, verdict, "")
 
 
 def next_step(

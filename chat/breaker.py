@@ -15,6 +15,7 @@ State = Literal["closed", "open", "half_open"]
 # What an attempt says of its upstream: that it works, that it doesn't, or nothing.
 Verdict = Literal["answered", "failed", "nothing"]
 
+PROBE_WAIT_S = 2.0
 # Ours, though they end an attempt like a vendor's failure.
 _OWN_FAULTS = frozenset(("internal", "too_long"))
 
@@ -61,8 +62,9 @@ class Breaker:
         return self.state != "closed" and now >= self.until
 
     def wait_s(self, now: float) -> float:
-        """How long until that."""
-        return max(0.0, self.until - now)
+        """How long until that; while an attempt tries it out, which shows soon, at most ``PROBE_WAIT_S``."""
+        left = max(0.0, self.until - now)
+        return min(left, PROBE_WAIT_S) if self.state == "half_open" else left
 
     def to_json(self) -> str:
         """Everything."""

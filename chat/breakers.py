@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 from chat import breaker as machine
 from chat.breaker import Breaker, Rules, Verdict
+from chat.capacity import QUEUE_WAIT_S
 from chat.models import BreakerChange
 from chat.threads import in_db
 
@@ -103,18 +104,21 @@ class Breakers:
 
     async def begin_probe(self, key: str, probe: str) -> None:
         """The attempt that is a probe is made now."""
-        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, rules(), probe=probe, now=now))
+        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, rules(key), probe=probe, now=now))
 
-    async def note(self, key: str, verdict: Verdict, probe: str) -> None:
-        """What an attempt said of its upstream."""
+    async def note(self, key: str, verdict: Verdict, probe: str, *, took_s: float = 0.0) -> None:
+        """What an attempt that took so long said of its upstream. A failure that began before the breaker was closed
+        says nothing of what it was closed for.
+        """
         copy = self._copy(key)
+        is_old = verdict == "failed" and self._clock() - took_s < copy.breaker.since
         if probe:
             await in_db(
                 self._change,
                 key,
-                lambda found, now: machine.end_probe(found, rules(), probe=probe, verdict=verdict, now=now),
+                lambda found, now: machine.end_probe(found, rules(key), probe=probe, verdict=verdict, now=now),
             )
-        elif copy.breaker.state == "closed" and verdict != "nothing":
+        elif copy.breaker.state == "closed" and verdict != "nothing" and not is_old:
             with self._lock:
                 copy.answered += verdict == "answered"
                 copy.failed += verdict == "failed"
@@ -140,7 +144,7 @@ class Breakers:
         # Once for each time that it was asked for: a process that nobody asks any more leaves the turn to the others.
         copy.is_asked_for = False
         probe = uuid4().hex
-        self._change(key, lambda found, now: machine.begin_probe(found, rules(), probe=probe, now=now))
+        self._change(key, lambda found, now: machine.begin_probe(found, rules(key), probe=probe, now=now))
         if copy.breaker.probe == probe:
             copy.probe = probe
 
@@ -150,7 +154,7 @@ class Breakers:
             answered, failed, copy.answered, copy.failed = copy.answered, copy.failed, 0, 0
         if answered or failed:
             self._change(
-                key, lambda found, now: machine.record(found, rules(), answered=answered, failed=failed, now=now)
+                key, lambda found, now: machine.record(found, rules(key), answered=answered, failed=failed, now=now)
             )
 
     def _change(self, key: str, step: Step) -> None:
@@ -197,8 +201,9 @@ def changes() -> dict[tuple[str, str], int]:
     return {(upstream, state): n for upstream, state, n in counted}
 
 
-def rules() -> Rules:
-    """As settings have them."""
+def rules(key: str) -> Rules:
+    """As settings have them. A probe has as long as its first word may take: what comes after that is no question."""
+    first_token_s = settings.CHAT_MODELS.get(key, {}).get("first_token_timeout_s") or settings.FIRST_TOKEN_TIMEOUT_S
     return Rules(
         failures=settings.BREAKER_FAILURES,
         attempts=settings.BREAKER_ATTEMPTS,
@@ -206,7 +211,7 @@ def rules() -> Rules:
         cool_down_s=settings.BREAKER_COOL_DOWN_S,
         longest_cool_down_s=settings.BREAKER_LONGEST_COOL_DOWN_S,
         claim_s=CLAIM_S,
-        probe_s=settings.TOTAL_TIMEOUT_S,
+        probe_s=QUEUE_WAIT_S + settings.CONNECT_TIMEOUT_S + first_token_s + CLAIM_S,
     )
 
 

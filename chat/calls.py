@@ -3,11 +3,13 @@
 Knows routes, attempts and the catalogue's prices; stores nothing.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
 from chat.attempt import Attempt
+from chat.providers.base import NotAsked
 from chat.providers.registry import find_model
 from metrics.pricing import Usage, cost_usd
 from metrics.services import CallEnd, CallStart
@@ -53,7 +55,11 @@ def call_start(
 
 
 def call_end(attempt: Attempt, *, served_model: str, baseline_model: str, now: datetime) -> CallEnd:
-    """An attempt's end, priced at the model that served it and at the baseline, both by today's prices."""
+    """An attempt's end, priced at the model that served it and at the baseline, both by today's prices.
+
+    One that was not made, for want of a place or because the breaker opened meanwhile, says nothing of its model: like
+    one that was turned away in time it has the reason ``breaker_open``, which decides nothing.
+    """
     error = attempt.error
     return CallEnd(
         outcome=attempt.outcome,
@@ -68,7 +74,13 @@ def call_end(attempt: Attempt, *, served_model: str, baseline_model: str, now: d
         error_class=error.error_class if error else "",
         error_detail=error.detail if error else "",
         http_status=error.status if error else None,
+        reason="breaker_open" if isinstance(error, NotAsked) else None,
     )
+
+
+def route_after(route: Route, attempt: Attempt) -> Route:
+    """Of the next attempt."""
+    return replace(route, reason="breaker_open") if isinstance(attempt.error, NotAsked) else route
 
 
 def _provider(key: str) -> str:

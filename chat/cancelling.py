@@ -1,10 +1,12 @@
-"""Ending asyncio tasks for good. Knows nothing of what they do."""
+"""Ending asyncio tasks for good, and what must be done to its end all the same. Knows nothing of what they do."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 AGAIN_S = 0.5
+# The loop keeps weak references to tasks only.
+_outliving: "set[asyncio.Task[Any]]" = set()
 
 
 async def end_tasks(tasks: "Iterable[asyncio.Future[Any]]") -> None:
@@ -20,3 +22,29 @@ async def running_after(tasks: "Iterable[asyncio.Task[Any]]", grace_s: float) ->
     """Wait for tasks, ``grace_s`` seconds at most; those that are not done then."""
     running = set(tasks)
     return (await asyncio.wait(running, timeout=grace_s))[1] if running else running
+
+
+async def to_its_end(future: "asyncio.Future[Any]") -> None:
+    """Wait until it is done, whatever its result, however often one is cancelled meanwhile; then be cancelled."""
+    is_cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        raise asyncio.CancelledError
+
+
+async def outlive(work: "Coroutine[Any, Any, Any]") -> None:
+    """Do it. Who is cancelled meanwhile goes, and it is done nevertheless: ``outlived`` waits for that."""
+    task = asyncio.ensure_future(work)
+    _outliving.add(task)
+    task.add_done_callback(_outliving.discard)
+    await asyncio.shield(task)
+
+
+async def outlived(within_s: float) -> None:
+    """Before the event loop ends: wait for what is still to be done in it, so many seconds at most."""
+    loop = asyncio.get_running_loop()
+    await running_after([task for task in _outliving if task.get_loop() is loop], within_s)

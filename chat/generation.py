@@ -17,7 +17,7 @@ from django.utils import timezone
 from chat import capacity, livelog, services, tracing
 from chat.attempt import Attempt
 from chat.attempts import Next, new_attempt, next_step, run_attempt
-from chat.cancelling import end_tasks, running_after
+from chat.cancelling import end_tasks, outlive, outlived, running_after
 from chat.eventlog import close_clients
 from chat.livelog import LiveLog
 from chat.log_context import bind, open_log_context
@@ -25,7 +25,7 @@ from chat.models import Message
 from chat.providers.base import ProviderUnavailable
 from chat.providers.registry import close_providers
 from chat.services import Job
-from chat.threads import in_db, until_written
+from chat.threads import END_TIMEOUT_S, in_db, until_written
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ def start(job: Job) -> None:
 async def drain(grace_s: float) -> None:
     """Give running answers ``grace_s`` seconds, then end them: each keeps its text and gets its last row and event."""
     await end_tasks(await running_after(_running, grace_s))
+    await outlived(END_TIMEOUT_S)
 
 
 async def shut_down(grace_s: float) -> None:
@@ -124,7 +125,7 @@ class Answer:
         finally:
             await end_tasks((stop,))
             tracing.end_answer(attempt)
-            await asyncio.shield(asyncio.create_task(self._end(attempt)))
+            await outlive(self._end(attempt))
 
     async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:
         running = run_attempt(

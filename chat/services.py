@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from chat import rows
 from chat.admission import Unavailable, admit
 from chat.attempt import Attempt, clean
-from chat.calls import call_end, call_start
+from chat.calls import call_end, call_start, route_after
 from chat.log_context import bind
 from chat.models import Conversation, Message, User
 from chat.providers.base import ChatMessage
@@ -177,13 +177,14 @@ def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
 
 def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
     """Close a failed attempt and open the next one, by ``served_model``: one transaction."""
+    route = route_after(job.route, attempt)
     with transaction.atomic():
         close_attempt(job, attempt, now)
         number = job.attempt + 1
         call_id = metrics_services.open_call(
             call_start(
                 job.reply_id,
-                job.route,
+                route,
                 unit=job.unit,
                 attempt=number,
                 served_model=served_model,
@@ -193,7 +194,9 @@ def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -
         )
         Message.objects.filter(id=job.reply_id).update(served_model=served_model)
     bind(call_id=call_id)
-    return replace(job, call_id=call_id, opened_at=now, attempt=number, served_model=served_model, probe=None)
+    return replace(
+        job, call_id=call_id, opened_at=now, attempt=number, route=route, served_model=served_model, probe=None
+    )
 
 
 def finish(job: Job, attempt: Attempt, *, text: str, state: str, error: str, now: datetime) -> None:

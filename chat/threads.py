@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql import base as postgresql
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # A database that is away for a moment must not cost an answer its end; after these, the sweeper ends it.
 END_RETRIES_S = (0.5, 2.0, 5.0)
+# So long a process that ends waits for its answers' last rows.
+END_TIMEOUT_S = 10.0
 _pool = ThreadPoolExecutor(max_workers=settings.DATABASE_POOL_SIZE, thread_name_prefix="database")
 
 
@@ -46,9 +49,16 @@ def _with_connection(call: Callable[[], R]) -> R:
 
 
 def _give_back(connection: BaseDatabaseWrapper) -> None:
-    """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query."""
-    if connection.vendor != "sqlite" or connection.errors_occurred:
+    """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query.
+
+    After a restart of PostgreSQL all of a pool's connections are dead, and each would fail somebody's work to be found
+    out: where one has failed, the others are looked at.
+    """
+    has_failed = connection.errors_occurred
+    if connection.vendor != "sqlite" or has_failed:
         connection.close()
+    if has_failed and isinstance(connection, postgresql.DatabaseWrapper) and connection.pool is not None:
+        connection.pool.check()
 
 
 async def until_written(write: Callable[[], Awaitable[object]]) -> None:

@@ -23,7 +23,8 @@ from django.utils import timezone
 from chat.admission import Unavailable, admit
 from chat.attempt import Attempt
 from chat.attempts import new_attempt, next_step, run_attempt
-from chat.calls import call_end, call_start
+from chat.calls import call_end, call_start, route_after
+from chat.cancelling import outlive, to_its_end
 from chat.providers.base import ProviderUnavailable, ToolCallDelta
 from chat.providers.registry import find_model
 from chat.threads import Together, in_db, until_written
@@ -34,6 +35,7 @@ from gateway.limits import Reservation, Used
 from gateway.models import ApiKey
 from gateway.wire_request import Completion
 from metrics import services as metrics_services
+from metrics.pricing import Usage
 from metrics.services import CallEnd, CallStart
 from rollout import services as rollout_services
 from rollout.services import Question, Route
@@ -41,6 +43,8 @@ from rollout.services import Question, Route
 logger = logging.getLogger(__name__)
 
 SURFACE = "v1"
+# Errors of vendors that had not begun to work, other than by the outcome ``error``.
+UNUSED = ("timeout_connect", "http_408")
 # Of answers that begin or end together; with more the first would wait for the last, and none be any cheaper.
 MOST_TOGETHER = 64
 
@@ -125,8 +129,8 @@ class Answer:
                 if following is None:
                     return
                 await asyncio.sleep(following.pause_s)
-                self.job = await in_db(next_call, self.job, following.model, self.attempt, timezone.now())
-                self.attempt = self._new_attempt()
+                if not await self._move_on(following.model):
+                    return
         except asyncio.CancelledError:
             if self._is_abandoned and self.attempt.outcome == "cancelled":
                 self.attempt.outcome = "abandoned"
@@ -136,7 +140,18 @@ class Answer:
             self.attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
             last = Ended(job=self.job, attempt=self.attempt, now=timezone.now())
-            await asyncio.shield(until_written(lambda: ends.put(last)))
+            await outlive(until_written(lambda: ends.put(last)))
+
+    async def _move_on(self, model: str) -> bool:
+        """To the next attempt. Who hangs up meanwhile leaves the call that was opened, and it is the one to end."""
+        moved = asyncio.ensure_future(in_db(next_call, self.job, model, self.attempt, timezone.now()))
+        try:
+            await to_its_end(moved)
+        finally:
+            following = moved.result()
+            if following is not None:
+                self.job, self.attempt = following, self._new_attempt()
+        return following is not None
 
     def _new_attempt(self) -> Attempt:
         effort = self.job.completion.options.reasoning_effort
@@ -230,19 +245,28 @@ def _admitted(ask: Asked, who: Caller, route: Route) -> Job:
     )
 
 
-def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
-    """Close a failed attempt's call and open the next one's, by ``served_model``: one transaction."""
+def next_call(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job | None:
+    """Close a failed attempt's call and open the next one's, by ``served_model``: one transaction.
+
+    ``None``, and nothing is done, where the key has no dollars for another one.
+    """
     ended = _end_of(job, attempt, now)
+    used = _used(attempt, ended)
     following = replace(
         job,
         call_id=uuid4(),
         opened_at=now,
         attempt=job.attempt + 1,
+        route=route_after(job.route, attempt),
         served_model=served_model,
         probe=None,
-        used=(*job.used, _used(attempt, ended)),
+        used=(*job.used, used),
     )
     with transaction.atomic():
+        reservation = limits.put_more_aside(job.caller.key, job.reservation, used)
+        if reservation is None:
+            return None
+        following = replace(following, reservation=reservation)
         metrics_services.close_call(job.call_id, ended, started_at=job.opened_at)
         metrics_services.open_call(_start_of(following))
     return following
@@ -265,19 +289,26 @@ def _end(ended: Sequence[Ended]) -> None:
     written = [_end_of(each.job, each.attempt, each.now) for each in ended]
     both = list(zip(ended, written, strict=True))
     settled = [(each.job.reservation, (*each.job.used, _used(each.attempt, row))) for each, row in both]
-    # Dollars are settled once, however often this is tried; without any, two more trips would keep nothing.
+    # Without any dollars two more trips would keep nothing.
     has_dollars = any(each.job.reservation.amount for each in ended)
     with transaction.atomic() if has_dollars else nullcontext():
-        metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
-        limits.settle_dollars(settled)
+        closed = metrics_services.close_calls([(each.job.call_id, each.job.opened_at, row) for each, row in both])
+        if has_dollars and 1 < len(ended) != closed:
+            raise _SomeHadEnded
+        # Who had ended before was settled then, by a try whose commit nobody has heard of.
+        limits.settle_dollars(settled if closed else ())
     limits.settle_tokens(settled)
 
 
+class _SomeHadEnded(Exception):
+    """Of several answers: which, is found out one by one."""
+
+
 def _used(attempt: Attempt, ended: CallEnd) -> Used:
-    """An error before anything came, a refusal of the request or of our connection, used nothing."""
-    if attempt.outcome == "error" and not attempt.was_answered:
-        return None, None
-    return ended.usage, ended.cost_usd
+    """Where nothing came, an error, a refusal and a vendor that was not reached used nothing."""
+    is_free = attempt.outcome == "error" or ended.error_class in UNUSED
+    is_free |= attempt.outcome == "refused" and ended.usage == Usage()
+    return (None, None) if is_free and not attempt.was_answered else (ended.usage, ended.cost_usd)
 
 
 def _start_of(job: Job) -> CallStart:

@@ -9,20 +9,22 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from chat import capacity
 from chat.admission import breakers
-from chat.cancelling import end_tasks, running_after
+from chat.cancelling import end_tasks, outlived, running_after
 from chat.log_context import bind, open_log_context
 from chat.providers.registry import catalogue
 from chat.refusals import refusals
-from chat.threads import in_db
+from chat.threads import END_TIMEOUT_S, in_db
 from gateway import feedback
 from gateway.answering import SURFACE, Answer, Asked, Job, beginnings
 from gateway.callers import application, text_of
-from gateway.errors import ApiError, error_of, is_answer, overloaded
+from gateway.errors import ApiError, database_away, error_of, is_answer, overloaded, shutting_down
 from gateway.models import ApiKey
 from gateway.wire_request import Completion, parse_completion
 from gateway.writers import ClientGone, StreamWriter, WholeWriter
@@ -45,6 +47,8 @@ SMALL_BODY_BYTES = 64 << 10
 _MODEL = re.compile(r"/v1/models/(.+)")
 _FEEDBACK = re.compile(r"/v1/calls/([^/]+)/feedback")
 _running: dict[asyncio.Task[None], Answer] = {}
+# When the answers of an event loop are ended that has begun to end.
+_ends_at: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
 
 async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,6 +63,10 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
         await _respond(send, refused.status, refused.body, refused.headers.items())
     except ClientGone:
         pass
+    except DatabaseError:
+        logger.exception("The database failed")
+        away = database_away()
+        await _respond(send, away.status, away.body, away.headers.items())
     except Exception:
         logger.exception("A request failed unexpectedly")
         broken = ApiError(500, "Something went wrong inside Sluice.", code="internal")
@@ -66,11 +74,16 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def drain(grace_s: float) -> None:
-    """Give running answers ``grace_s`` seconds, then end them: each gets its last row."""
+    """Give running answers ``grace_s`` seconds, then end them: each gets its last row, and who asked is told. From now
+    on nobody else is let in; an answer that was just beginning gets what is left of the time.
+    """
+    loop = asyncio.get_running_loop()
+    _ends_at.setdefault(loop, loop.time() + grace_s)
     left = await running_after(_running, grace_s)
     for task in left:
         _running[task].abandon()
     await end_tasks(left)
+    await outlived(END_TIMEOUT_S)
 
 
 async def _dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +119,8 @@ def _allow(method: str, *allowed: str) -> None:
 
 
 async def _complete(completion: Completion, scope: Scope, receive: Receive, send: Send) -> None:
+    if asyncio.get_running_loop() in _ends_at:
+        raise shutting_down()
     now = timezone.now()
     await breakers.refresh()
     job = await beginnings.put(
@@ -185,10 +200,18 @@ async def _stream(job: Job, created: int, receive: Receive, send: Send) -> None:
 
 
 def _start(answer: Answer) -> "asyncio.Task[None]":
-    task = asyncio.get_running_loop().create_task(answer.run(), name=f"answer {answer.job.answer_id}")
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(answer.run(), name=f"answer {answer.job.answer_id}")
     _running[task] = answer
     task.add_done_callback(lambda done: _running.pop(done, None))
+    if loop in _ends_at:
+        loop.call_at(_ends_at[loop], _cut, task, answer)
     return task
+
+
+def _cut(task: "asyncio.Task[None]", answer: Answer) -> None:
+    answer.abandon()
+    task.cancel()
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -253,8 +276,12 @@ def _about(error: ApiError, job: Job) -> ApiError:
 
 
 def _header(scope: Scope, name: bytes) -> str:
+    """As UTF-8 where it is that, as the same name in a body is."""
     value: bytes = next((value for key, value in scope["headers"] if key == name), b"")
-    return value.decode("latin-1")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _head(status: int, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -55,17 +55,23 @@ class ApiError(Exception):
 
 
 def is_answer(attempt: Attempt) -> bool:
-    """Whether a program gets it as an answer. One without a word is one too, as with the vendor itself: as an error it
-    would be asked for again, and paid for, as often as the program's client tries.
+    """Whether a program gets it as an answer. One without a word is one too, as with the vendor itself, and one that we
+    cut because it is too long: as an error it would be asked for again, and paid for, as often as the program's client
+    tries.
     """
-    return attempt.outcome in ("ok", "refused", "empty")
+    return attempt.outcome in ("ok", "refused", "empty") or is_cut(attempt)
+
+
+def is_cut(attempt: Attempt) -> bool:
+    """Whether it is longer than we take."""
+    return attempt.error is not None and attempt.chars > attempt.deadlines.max_chars
 
 
 def error_of(attempt: Attempt) -> ApiError:
     """How an answer that failed is told: in our words, never in a vendor's."""
     error = attempt.error
     if attempt.outcome == "abandoned":
-        return ApiError(503, "The server is going down. Try again.", code="shutting_down", headers={"Retry-After": "1"})
+        return shutting_down()
     if isinstance(error, NotAsked):
         return unavailable(error.retry_after_s)
     if isinstance(error, Unsupported):
@@ -89,6 +95,17 @@ def unavailable(retry_after_s: float) -> ApiError:
     """The model has failed too often, or has no place left, and nothing else may answer."""
     told = "The model can't answer just now. Try again later."
     return ApiError(503, told, code="model_unavailable", headers=_retry_after(retry_after_s))
+
+
+def shutting_down() -> ApiError:
+    """This process ends; the next one answers."""
+    return ApiError(503, "The server is going down. Try again.", code="shutting_down", headers=_retry_after(1))
+
+
+def database_away() -> ApiError:
+    """Nothing can be looked up or kept."""
+    told = "The database can't be asked just now. Try again later."
+    return ApiError(503, told, code="database_unavailable", headers=_retry_after(1))
 
 
 def overloaded(retry_after_s: float) -> ApiError:

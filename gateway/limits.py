@@ -25,6 +25,7 @@ Cost = Decimal | None
 Used = tuple[Usage | None, Cost]
 MINUTE_S = 60
 _PICO = Decimal(10) ** 12
+_LARGEST = (1 << 63) - 1
 # Where a request sets no limit itself, an answer is taken to be this long, and a token to be so many characters.
 USUAL_TOKENS = 2_000
 # With a limit in dollars it is not taken to be, but cut there: whatever is not reserved could be overspent.
@@ -37,13 +38,16 @@ IMAGE_TOKENS = 1_500
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """What was put aside for one answer: ``tokens`` in a minute, and pico-dollars on a day."""
+    """What was put aside for one answer: ``tokens`` in a minute; pico-dollars on a day, so many for each ``attempt``
+    and an ``amount`` in all.
+    """
 
     key_id: int
     minute: int = 0
     tokens: int = 0
     day: date | None = None
     amount: int = 0
+    attempt: int = 0
 
 
 # An answer that is over: what was put aside for it, and what its attempts used.
@@ -68,27 +72,44 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     prompt, answer = most_tokens(completion) if is_limited else (0, 0)
     # First what may be refused for want of a price: nothing is to be put back then.
     amount = 0 if key.dollars_per_day is None else _most_cost(models, prompt, answer, now)
-    if key.requests_per_minute is not None and not _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute):
+    if _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute) is False:
         raise _too_much("requests a minute", "rate_limit_exceeded", wait)
     tokens = 0 if key.tokens_per_minute is None else prompt + answer
     if key.tokens_per_minute is not None and tokens > key.tokens_per_minute:
         why = f"may take {tokens:,} tokens, and its key may use {key.tokens_per_minute:,} a minute"
         raise _never(why, "rate_limit_exceeded")
-    if tokens and not _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute):
+    counted = _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute)
+    if counted is False:
         raise _too_much("tokens a minute", "rate_limit_exceeded", wait)
+    if counted is None:
+        # Nothing was put aside, and so nothing is to be put back.
+        tokens = 0
     if key.dollars_per_day is None:
         return Reservation(key_id=key.pk, minute=minute, tokens=tokens)
-    day, limit = now.date(), int(key.dollars_per_day * _PICO)
+    day, limit = now.date(), _most_of(key)
     if amount > limit:
-        _count(f"tokens:{key.pk}:{minute}", -tokens)
+        _put_back(key, minute, tokens)
         why = f"may cost {amount / _PICO:.6f} US dollars, and its key may spend {key.dollars_per_day} a day"
         raise _never(why, "insufficient_quota")
     Spending.objects.get_or_create(key=key, day=day)
     mine = Spending.objects.filter(key=key, day=day, spent__lte=limit - amount - F("reserved"))
     if not mine.update(reserved=F("reserved") + amount):
-        _count(f"tokens:{key.pk}:{minute}", -tokens)
+        _put_back(key, minute, tokens)
         raise _too_much("dollars a day", "insufficient_quota", None)
-    return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount)
+    return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount, attempt=amount)
+
+
+def put_more_aside(key: ApiKey, reservation: Reservation, used: Used) -> Reservation | None:
+    """For another attempt at the answer, after one that used some of what was put aside; ``None`` where the key has no
+    more dollars. Inside the transaction that opens the attempt.
+    """
+    more = _spent_by(used, reservation)
+    if not more or reservation.day is None:
+        return reservation
+    mine = Spending.objects.filter(key=key, day=reservation.day, spent__lte=_most_of(key) - more - F("reserved"))
+    if not mine.update(reserved=F("reserved") + more):
+        return None
+    return replace(reservation, amount=reservation.amount + more)
 
 
 def settle_tokens(answers: Iterable[Settled]) -> None:
@@ -102,7 +123,7 @@ def settle_tokens(answers: Iterable[Settled]) -> None:
             used = sum(_total(usage, reservation.tokens) for usage, _cost in attempts if usage is not None)
             tokens[reservation.key_id, reservation.minute] += used - reservation.tokens
     for (key_id, minute), by in tokens.items():
-        _count(f"tokens:{key_id}:{minute}", by)
+        count(f"gateway:tokens:{key_id}:{minute}", by, keep_s=2 * MINUTE_S)
 
 
 def settle_dollars(answers: Iterable[Settled]) -> None:
@@ -112,10 +133,10 @@ def settle_dollars(answers: Iterable[Settled]) -> None:
     for reservation, attempts in answers:
         if reservation.day is not None:
             of_day = reservation.key_id, reservation.day
-            costs = [cost for usage, cost in attempts if usage is not None]
             reserved[of_day] += reservation.amount
-            spent[of_day] += sum(reservation.amount if cost is None else int(cost * _PICO) for cost in costs)
-    for (key_id, day), amount in reserved.items():
+            spent[of_day] += sum(_spent_by(used, reservation) for used in attempts)
+    # In one order everywhere: two processes that settle the same keys the other way round would wait for each other.
+    for (key_id, day), amount in sorted(reserved.items()):
         Spending.objects.filter(key_id=key_id, day=day).update(
             reserved=F("reserved") - amount, spent=F("spent") + spent[key_id, day]
         )
@@ -161,16 +182,40 @@ def _most_cost(models: Sequence[str], prompt: int, answer: int, now: datetime) -
     return max(int(cost * _PICO) for cost in costs if cost is not None)
 
 
+def _most_of(key: ApiKey) -> int:
+    """What it may spend on a day, in pico-dollars, as far as a column holds them."""
+    return min(int((key.dollars_per_day or 0) * _PICO), _LARGEST)
+
+
+def _spent_by(used: Used, reservation: Reservation) -> int:
+    """By one attempt, in pico-dollars; where it is not known, as much as was put aside for it."""
+    usage, cost = used
+    if usage is None or reservation.day is None:
+        return 0
+    return reservation.attempt if cost is None else int(cost * _PICO)
+
+
 def _total(usage: Usage, otherwise: int) -> int:
     known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
     return sum(known) if known else otherwise
 
 
-def _count(name: str, by: int, limit: int | None = None) -> bool:
-    """Add to a minute's counter, unless that goes beyond the limit; whether it was added."""
+def _put_back(key: ApiKey, minute: int, tokens: int) -> None:
+    if tokens:
+        count(f"gateway:tokens:{key.pk}:{minute}", -tokens, keep_s=2 * MINUTE_S)
+
+
+def _count(name: str, by: int, limit: int | None) -> bool | None:
+    """Add to a minute's counter, unless that goes beyond the limit; whether it was added, ``None`` without a limit or
+    without Redis.
+    """
+    if limit is None:
+        return None
     key = f"gateway:{name}"
     after = count(key, by, keep_s=2 * MINUTE_S)
-    if limit is None or after is None or after <= limit:
+    if after is None:
+        return None
+    if after <= limit:
         return True
     count(key, -by, keep_s=2 * MINUTE_S)
     return False

@@ -7,7 +7,7 @@ from chat.attempt import Attempt
 from chat.json_bytes import write_json
 from chat.providers.base import ToolCallDelta
 from gateway.answering import Job
-from gateway.errors import ApiError, error_of, is_answer
+from gateway.errors import ApiError, error_of, is_answer, is_cut
 from gateway.wire import DONE, ChunkWriter, completion_document, error_event
 from metrics.pricing import Usage
 
@@ -23,6 +23,8 @@ def finish_reason(attempt: Attempt, *, has_refusal: bool) -> str:
     """Why an answer ended, in OpenAI's words: where a model said why it declines, it stopped by itself."""
     if attempt.outcome == "refused" and not has_refusal:
         return "content_filter"
+    if is_cut(attempt):
+        return "length"
     return _FINISH.get(attempt.finish_reason, "stop")
 
 
@@ -94,6 +96,8 @@ class StreamWriter:
         self._created = created
         self._chunks: ChunkWriter | None = None
         self._pending: list[bytes] = []
+        # Text that is in no event yet: what a reader is behind with is one event, however many pieces it came in.
+        self._text: list[str] = []
         self._wake = asyncio.Event()
         self._has_refusal = False
         self._has_ended = False
@@ -106,24 +110,26 @@ class StreamWriter:
 
     def text(self, job: Job, text: str) -> None:
         """See ``Writer``."""
-        self._put(self._of(job).text(text))
+        self._of(job)
+        self._text.append(text)
+        self._wake.set()
 
     def tool_call(self, job: Job, piece: ToolCallDelta) -> None:
         """See ``Writer``."""
         function = {**({"name": piece.name} if piece.name else {}), "arguments": piece.arguments}
         first = {"id": piece.id, "type": "function"} if piece.id else {}
-        self._put(self._of(job).delta({"tool_calls": [{"index": piece.index, **first, "function": function}]}))
+        self._put(self._after_text(job).delta({"tool_calls": [{"index": piece.index, **first, "function": function}]}))
 
     def refusal(self, job: Job, text: str) -> None:
         """See ``Writer``."""
         self._has_refusal = True
-        self._put(self._of(job).delta({"refusal": text}))
+        self._put(self._after_text(job).delta({"refusal": text}))
 
     def end(self, job: Job, attempt: Attempt) -> None:
         """The answer's end: its reason and the usage where that is wanted, or its error."""
         self._has_ended = True
         if is_answer(attempt):
-            chunks = self._of(job)
+            chunks = self._after_text(job)
             self._put(chunks.finish(finish_reason(attempt, has_refusal=self._has_refusal)))
             if job.completion.include_usage:
                 self._put(chunks.usage(usage_document(attempt.usage)))
@@ -132,6 +138,7 @@ class StreamWriter:
             self.failure = error_of(attempt)
             self._wake.set()
         else:
+            self._close_text()
             self._put(error_event(error_of(attempt)) + DONE)
 
     def hang_up(self) -> None:
@@ -145,6 +152,7 @@ class StreamWriter:
         self._wake.clear()
         if self._is_gone:
             raise ClientGone
+        self._close_text()
         taken, self._pending = b"".join(self._pending), []
         return taken
 
@@ -152,6 +160,16 @@ class StreamWriter:
         if self._chunks is None:
             self._chunks = ChunkWriter(answer_id=public_id(job), created=self._created, model=job.served_model)
         return self._chunks
+
+    def _after_text(self, job: Job) -> ChunkWriter:
+        chunks = self._of(job)
+        self._close_text()
+        return chunks
+
+    def _close_text(self) -> None:
+        if self._text and self._chunks is not None:
+            self._pending.append(self._chunks.text("".join(self._text)))
+            self._text = []
 
     def _put(self, event: bytes) -> None:
         self._pending.append(event)

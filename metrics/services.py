@@ -50,7 +50,8 @@ class CallStart:
 class CallEnd:
     """How a call ended. ``outcome`` is one of ``models.Outcome``'s values, not ``running``.
 
-    ``None`` is "not known"; times in ms since the call was opened; costs in USD.
+    ``None`` is "not known"; times in ms since the call was opened; costs in USD. ``reason`` takes the place of the one
+    that it was opened with, where it was not made after all.
     """
 
     outcome: str
@@ -65,6 +66,7 @@ class CallEnd:
     error_class: str = ""
     error_detail: str = ""
     http_status: int | None = None
+    reason: str | None = None
 
 
 def open_call(start: CallStart) -> UUID:
@@ -89,12 +91,16 @@ def close_call(call_id: UUID, end: CallEnd, *, started_at: datetime) -> bool:
 def close_calls(ends: Sequence[tuple[UUID, datetime, CallEnd]]) -> int:
     """The same for several calls, at least one: each by its id and start. Returns how many had not ended yet."""
     found = [({"id": call_id, "started_at": started_at}, end_columns(end)) for call_id, started_at, end in ends]
-    return statements.change(ModelCall, found, only=("outcome", Outcome.RUNNING.value), near="started_at")
+    # Of a statement all rows change the same columns.
+    alike = [[row for row in found if ("reason" in row[1]) == is_moved] for is_moved in (False, True)]
+    only = ("outcome", Outcome.RUNNING.value)
+    return sum(statements.change(ModelCall, rows, only=only, near="started_at") for rows in alike if rows)
 
 
 def end_columns(end: CallEnd) -> dict[str, Any]:
     """The columns of a call's row that its end fills in."""
     return {
+        **({} if end.reason is None else {"reason": end.reason}),
         "outcome": Outcome(end.outcome).value,
         "ended_at": end.ended_at,
         "ttft_ms": end.ttft_ms,

@@ -174,7 +174,7 @@ def reason_in_words(reason: str) -> str:
         "tester": _("Testers"),
         "manual": _("Asked for the candidate by name"),
         "disabled": _("The rollout was off"),
-        "breaker_open": _("The candidate was failing"),
+        "breaker_open": _("The model was failing or full"),
         "not_in_rollout": _("No rollout"),
     }.get(reason, reason)
 

@@ -124,10 +124,12 @@ def redis_server() -> "Iterator[Redis]":
 
 @pytest.fixture(autouse=True)
 def _empty_redis(redis_server: "Redis") -> None:
+    from api import counting
     from chat.admission import breakers
 
     redis_server.flushall()
     breakers.forget()
+    counting.forget()
 
 
 # --- The database ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ address, the key and the other headers are the same for each request: it is aske
 what a refusal means. Imported by an adapter when it is made: the libraries take a moment.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +28,8 @@ _NOT_SHARED = frozenset(("host", "connection", "content-length", "transfer-encod
 _OF_THE_WIRE = frozenset(("content-encoding", "content-length", "transfer-encoding"))
 # Shorter than the 5 s of uvicorn and Node, so that it is us who close a connection that nobody uses.
 KEEPALIVE_S = 4.0
+# A connection that was closing as a request went out is found out within this.
+CLOSING_S = 1.0
 # More of a refusal is not read.
 MAX_REFUSAL_BYTES = 1 << 20
 
@@ -131,7 +134,7 @@ class Sender:
         self, session: aiohttp.ClientSession, template: Template, body: bytes, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         """Once; or once more where it went out on a kept connection that the vendor was just closing, which is nobody's
-        fault (RFC 9112, 9.3.1).
+        fault (RFC 9112, 9.3.1). Not where it was silent for longer: it may have worked on it until then.
         """
         used = _Used()
         post = partial(
@@ -143,10 +146,11 @@ class Sender:
             timeout=timeout,
             trace_request_ctx=used,
         )
+        began = asyncio.get_running_loop().time()
         try:
             return await post()
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not used.kept:
+            if not used.kept or asyncio.get_running_loop().time() - began > CLOSING_S:
                 raise
         return await post()
 

@@ -132,9 +132,12 @@ class Breakers:
         return {} if stored is None else {key: _read(text) for key, text in zip(keys, stored, strict=True)}
 
     def _look(self) -> None:
-        for key, breaker in self.standing(settings.CHAT_MODELS).items():
+        known = {key: self._copy(key).breaker for key in settings.CHAT_MODELS}
+        for key, breaker in self.standing(known).items():
             copy = self._copy(key)
-            copy.breaker = breaker
+            # Who looked at the same time has gone on from what is read here.
+            if copy.breaker is known[key]:
+                copy.breaker = breaker
             if copy.is_asked_for and breaker.wants_probe(self._clock()):
                 self._claim(key, copy)
             elif copy.answered and breaker.state == "closed":

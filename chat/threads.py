@@ -13,7 +13,7 @@ from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base as postgresql
 
@@ -43,21 +43,25 @@ def _in_pool(context: Context, call: Callable[[], R]) -> "asyncio.Future[R]":
 def _with_connection(call: Callable[[], R]) -> R:
     try:
         return call()
+    except OperationalError:
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            _look_at_others(connection)
+        raise
     finally:
         for connection in connections.all(initialized_only=True):
             _give_back(connection)
 
 
 def _give_back(connection: BaseDatabaseWrapper) -> None:
-    """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query.
-
-    After a restart of PostgreSQL all of a pool's connections are dead, and each would fail somebody's work to be found
-    out: where one has failed, the others are looked at.
-    """
-    has_failed = connection.errors_occurred
-    if connection.vendor != "sqlite" or has_failed:
+    """To the pool, or for good after an error. SQLite has no pool: opening its file costs more than a query."""
+    if connection.vendor != "sqlite" or connection.errors_occurred:
         connection.close()
-    if has_failed and isinstance(connection, postgresql.DatabaseWrapper) and connection.pool is not None:
+
+
+def _look_at_others(connection: BaseDatabaseWrapper) -> None:
+    """In its pool: after a restart of PostgreSQL all are dead, and each would fail somebody's work to be found out."""
+    if isinstance(connection, postgresql.DatabaseWrapper) and connection.pool is not None:
         connection.pool.check()
 
 

@@ -273,7 +273,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "sluice",
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 1},
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
     },
     # A flag is read from its row each time; a cache in between could only delay the kill switch.
     "waffle": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},

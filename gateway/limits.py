@@ -34,6 +34,8 @@ CHARS_PER_TOKEN = 3
 # Of what is not ASCII; a character has two to four.
 BYTES_PER_TOKEN = 2
 IMAGE_TOKENS = 1_500
+# What is around each message; vendors count some three to eight.
+MESSAGE_TOKENS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +161,8 @@ def most_tokens(completion: Completion) -> tuple[int, int]:
     texts += [part for tool in options.tools for part in (tool.name, tool.description, _json(tool.parameters))]
     texts.append(_json(options.response_format))
     images = sum(len(message.images) for message in completion.messages)
-    return sum(map(_tokens, texts)) + 1 + IMAGE_TOKENS * images, options.max_tokens or USUAL_TOKENS
+    prompt = sum(map(_tokens, texts)) + IMAGE_TOKENS * images + MESSAGE_TOKENS * len(completion.messages)
+    return prompt, options.max_tokens or USUAL_TOKENS
 
 
 def _tokens(text: str) -> int:

@@ -162,6 +162,23 @@ def test_a_process_that_dies_with_the_probe_holds_nobody_up_for_ever(process, cl
     assert two.admit(KEY) not in (None, "", probe)
 
 
+def test_failures_from_before_it_was_closed_do_not_open_it_again(process, clock):
+    one = process()
+    do(*(one.note(KEY, "failed", "") for _ in range(3)))
+    clock.now += 100
+    assert one.admit(KEY) is None
+    do(one.refresh())
+    do(one.note(KEY, "answered", str(one.admit(KEY))))
+
+    # They began 20 s ago, as the upstream still hung.
+    do(*(one.note(KEY, "failed", "", took_s=20) for _ in range(3)))
+    assert states()[-1] == "closed"
+
+    clock.now += 30
+    do(*(one.note(KEY, "failed", "", took_s=20) for _ in range(3)))
+    assert states()[-1] == "open"
+
+
 def test_without_redis_everybody_passes_and_it_is_said_once_a_minute(clock, caplog, tmp_path):
     alone = Breakers(connect(f"unix://{tmp_path}/nobody.sock"), clock)
     with caplog.at_level(logging.WARNING, logger="chat.breakers"):

@@ -88,6 +88,19 @@ def test_an_answer_in_pieces(client, percent):
     assert row.ttft_ms is not None
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_longer_than_we_take_is_cut_and_told_as_such(client, settings, stream):
+    settings.MAX_OUTPUT_CHARS = 50
+
+    answer: Any = client.chat.completions.create(model="chat-model", messages=HELLO, stream=stream)
+
+    choices = [chunk.choices[0] for chunk in (answer if stream else [answer])]
+    texts = [(choice.delta if stream else choice.message).content or "" for choice in choices]
+    assert len("".join(texts)) == 50
+    assert choices[-1].finish_reason == "length"
+    assert call().error_class == "too_long"
+
+
 def test_without_being_asked_for_there_is_no_usage_chunk(client):
     chunks = list(client.chat.completions.create(model="chat-model", messages=HELLO, stream=True))
 
@@ -111,6 +124,17 @@ def test_a_unit_gets_the_arm_that_it_has_everywhere(client):
     kept = set(ModelCall.objects.values_list("unit", flat=True))
     assert kept == {recorded(f"customer-{number}@example.com") for number in range(12)}
     assert not any("@" in unit for unit in kept)
+
+
+@pytest.mark.parametrize("unit", ["josé@example.com", "à-la-carte"])
+def test_a_name_is_the_same_in_the_header_and_in_the_body(client, live_app, unit):
+    ask: Any = {"model": "chat-model", "messages": HELLO}
+    headers: Any = {"Authorization": f"Bearer {client.api_key}", "X-Sluice-Unit": unit.encode()}
+
+    httpx2.post(f"{live_app}/v1/chat/completions", json=ask, headers=headers).raise_for_status()
+    client.chat.completions.create(**ask, user=unit)
+
+    assert set(ModelCall.objects.values_list("unit", flat=True)) == {recorded(unit)}
 
 
 def test_the_headers_unit_goes_before_the_bodys_and_the_owners_is_the_last(client):

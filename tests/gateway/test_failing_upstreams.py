@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -213,6 +214,34 @@ def test_a_failing_baseline_is_not_asked_and_nobody_is_moved_to_the_candidate(cl
     assert (ModelCall.objects.count(), Message.objects.count()) == (calls, 0)
 
 
+def test_a_probe_that_has_begun_to_answer_lets_the_others_in(client, later):
+    share(0)
+    misbehave("openai", error_rate=1.0)
+    for _ in range(2):
+        with pytest.raises(openai.APIStatusError):
+            complete(client)
+    misbehave("openai", error_rate=0.0, tokens_per_s=8, min_words=40, max_words=40)
+    later(settings.BREAKER_COOL_DOWN_S)
+
+    with client.chat.completions.create(model="chat-model", messages=HELLO, stream=True) as probe:
+        next(iter(probe))
+        misbehave("openai", tokens_per_s=500)
+        told: list[int] = []
+        while (code := status(client)) != 200 and len(told) < 60:
+            told.append(code)
+            time.sleep(0.05)
+
+        assert code == 200
+        assert ModelCall.objects.filter(outcome="running").exists()
+
+
+def status(client: openai.OpenAI) -> int:
+    try:
+        return client.chat.completions.with_raw_response.create(model="chat-model", messages=HELLO).status_code
+    except openai.APIStatusError as refused:
+        return refused.status_code
+
+
 # --- no place left ---
 
 
@@ -225,6 +254,25 @@ def test_a_candidate_that_hangs_takes_its_own_places_and_none_of_the_baselines(c
         assert requests_to("gemini") == 1
 
     assert complete(client)["model"] == "gemini-flash-lite"
+
+
+@pytest.mark.parametrize("queue", [0, 2])
+def test_that_we_have_no_place_is_no_failure_of_the_model(client, settings, queue):
+    settings.UPSTREAM_PLACES, settings.UPSTREAM_QUEUE = 2, queue
+    share(100)
+    misbehave("gemini", ttft_ms=1500)
+
+    with ThreadPoolExecutor(12) as crowd:
+        list(crowd.map(lambda _n: status(client), range(12)))
+
+    now = timezone.now()
+    roll_up(now=now)
+    found = health(rollout="gemini-flash-lite", since=now - timedelta(hours=1), until=now)
+    assert found.candidate.outcomes == {"ok": found.candidate.requests}
+    assert found.candidate.requests > 0
+    # Whatever they were turned away by: before their call or at its end.
+    assert set(ModelCall.objects.exclude(outcome="ok").values_list("reason", flat=True)) <= {"breaker_open"}
+    assert found.other["breaker_open"] > 0
 
 
 def test_where_the_baseline_has_no_place_left_it_is_said_at_once(client, settings):

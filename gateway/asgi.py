@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError
@@ -60,17 +61,18 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
         if "X-Sluice-Call" not in refused.headers:
             # Of all others there is a row.
             refusals.note(SURFACE, refused.code)
+            _name(refused)
         await _respond(send, refused.status, refused.body, refused.headers.items())
     except ClientGone:
         pass
     except DatabaseError:
         logger.exception("The database failed")
-        away = database_away()
+        away = _name(database_away())
         await _respond(send, away.status, away.body, away.headers.items())
     except Exception:
         logger.exception("A request failed unexpectedly")
-        broken = ApiError(500, "Something went wrong inside Sluice.", code="internal")
-        await _respond(send, broken.status, broken.body)
+        broken = _name(ApiError(500, "Something went wrong inside Sluice.", code="internal"))
+        await _respond(send, broken.status, broken.body, broken.headers.items())
 
 
 async def drain(grace_s: float) -> None:
@@ -268,6 +270,13 @@ def _facts(job: Job) -> dict[str, str]:
         "X-Sluice-Model": job.served_model,
         "X-Sluice-Fallback": "true" if job.served_model != job.route.assigned_model else "false",
     }
+
+
+def _name(error: ApiError) -> ApiError:
+    """By an id that the log has too: who was turned away may ask why."""
+    error.headers["X-Request-Id"] = str(uuid4())
+    logger.info("Refused: %s", error.code, extra={"request_id": error.headers["X-Request-Id"], "param": error.param})
+    return error
 
 
 def _about(error: ApiError, job: Job) -> ApiError:

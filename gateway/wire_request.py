@@ -34,7 +34,6 @@ _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
     "modalities": (["text"],),
     "logit_bias": ({},),
-    "metadata": ({},),
 }
 _NUMBERS = {
     "temperature": (0, 2),
@@ -73,8 +72,6 @@ def parse_completion(body: bytes) -> Completion:
     stream = fields.take("stream", _boolean) or False
     stream_options = fields.take("stream_options", _object) or {}
     user, identifier = fields.take("user", _unit), fields.take("safety_identifier", _unit)
-    # A hint for the vendor's cache, without effect on what is answered.
-    fields.take("prompt_cache_key", _text)
     completion = Completion(
         model=fields.need("model", _text),
         messages=tuple(
@@ -109,6 +106,9 @@ class _Fields:
 
     def refuse_rest(self) -> None:
         for name, value in self._left.items():
+            if name in _HINTS:
+                _HINTS[name](value, name)
+                continue
             served = _HARMLESS.get(name, ())
             if value not in served:
                 told = f"Only {' or '.join(map(json.dumps, served))} is" if served else "It is not"
@@ -122,10 +122,14 @@ def _wrong(param: str, why: str, *, code: str = "invalid_value") -> ApiError:
 def _only(given: dict[str, Any], path: str, *names: str) -> dict[str, Any]:
     """What is given by these names. Others may be empty alone: an SDK sends back what it got, with what is empty."""
     for name, value in given.items():
-        # False and 0 are something.
-        if name not in names and value not in (None, "", [], {}):
+        if name not in names and not _is_empty(value):
             raise _wrong(f"{path}.{name}", "It is not served here.", code="unsupported_parameter")
     return {name: given[name] for name in names if given.get(name) is not None}
+
+
+def _is_empty(value: Any) -> bool:
+    """Or holds only what is. False and 0 are something."""
+    return value in (None, "", [], {}) or (isinstance(value, dict) and all(map(_is_empty, value.values())))
 
 
 def _check_depth(given: Mapping[str, Any]) -> None:
@@ -155,6 +159,10 @@ _text = _typed(str, "text")
 _boolean = _typed(bool, "true or false")
 _object = _typed(dict, "an object")
 _list = _typed(list, "a list")
+
+
+# For the vendor's cache and its own lists, without effect on what is answered.
+_HINTS: Mapping[str, Reader] = {"prompt_cache_key": _text, "prompt_cache_retention": _text, "metadata": _object}
 
 
 def _unit(given: Any, path: str) -> str:
@@ -252,7 +260,7 @@ def _response_format(given: Any, path: str) -> Mapping[str, Any] | None:
 
 def _json_schema(given: Any, path: str) -> dict[str, Any]:
     known = _only(_object(given, path), path, "name", "description", "schema", "strict")
-    _object(known.get("schema"), f"{path}.schema")
+    _object(known.get("schema", {}), f"{path}.schema")
     _text(known.get("name"), f"{path}.name")
     _text(known.get("description", ""), f"{path}.description")
     _boolean(known.get("strict", False), f"{path}.strict")
@@ -292,6 +300,10 @@ def _message(given: Any, path: str) -> ChatMessage:
     if role is None:
         raise _wrong(f"{path}.role", f"It must be one of: {', '.join(_ROLES)}.")
     content = fields.pop("content", None)
+    if role == "assistant":
+        # The SDKs send back what they have made of the content, and an empty list where there are calls alone.
+        fields.pop("parsed", None)
+        content = content or None
     # What the model said when it declined, sent back.
     what = "refusal" if role == "assistant" and not content and fields.get("refusal") else "content"
     content = _content(fields.pop(what, content), f"{path}.{what}", role)
@@ -335,7 +347,8 @@ def _tool_call(given: Any, path: str) -> ToolCall:
     # A stream's pieces have an index, and an application may send them back put together.
     _integer(_object(given, path).get("index") or 0, f"{path}.index")
     call = {**given, "type": given.get("type") or "function"}
-    function = _function(call, path, "name", "arguments", beside=("id", "index"))
+    # What the SDKs have made of the arguments says nothing else.
+    function = _function(call, path, "name", "arguments", "parsed_arguments", beside=("id", "index"))
     return ToolCall(
         id=_text(given.get("id"), f"{path}.id"),
         name=_text(function.get("name"), f"{path}.function.name"),

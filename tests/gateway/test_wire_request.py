@@ -13,6 +13,9 @@ PNG = "data:image/png;base64,iVBORyBub3QgcmVhbGx5"
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
 
 
+CALL: dict[str, Any] = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 def read(**changes: Any) -> Completion:
     body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hello"}], **changes}
     return parse_completion(json.dumps(body).encode())
@@ -38,8 +41,7 @@ def tool(**function: Any) -> dict[str, Any]:
 
 
 def answered(**call: Any) -> dict[str, Any]:
-    made = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}, **call}
-    return {"messages": [{"role": "assistant", "content": None, "tool_calls": [made]}]}
+    return {"messages": [{"role": "assistant", "content": None, "tool_calls": [{**CALL, **call}]}]}
 
 
 def schema(**changes: Any) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def schema(**changes: Any) -> dict[str, Any]:
         ),
         ({"verbosity": "low"}, "verbosity"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
-        ({"metadata": {"a": "b"}}, "metadata"),
+        ({"store": True}, "store"),
         ({"service_tier": "priority"}, "service_tier"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"logit_bias": {"50256": -100}}, "logit_bias"),
@@ -106,7 +108,8 @@ def test_what_is_not_served_is_refused_by_its_path_however_deep(changes, param):
         (schema(name=None), ("response_format.json_schema.name", "invalid_type")),
         (schema(description=7), ("response_format.json_schema.description", "invalid_type")),
         (schema(strict="yes"), ("response_format.json_schema.strict", "invalid_type")),
-        (schema(schema=None), ("response_format.json_schema.schema", "invalid_type")),
+        (schema(schema=[]), ("response_format.json_schema.schema", "invalid_type")),
+        ({"metadata": "a"}, ("metadata", "invalid_type")),
         ({"user": "a\u0085b"}, ("user", "invalid_value")),
         ({"safety_identifier": "x" * 201}, ("safety_identifier", "invalid_value")),
         ({"safety_identifier": 7}, ("safety_identifier", "invalid_type")),
@@ -129,7 +132,9 @@ def test_what_makes_no_sense_is_refused_by_name(changes, told):
         {"service_tier": "default"},
         {"modalities": ["text"]},
         {"logit_bias": {}},
-        {"metadata": {}},
+        {"metadata": {"a": "b"}},
+        {"prompt_cache_retention": "24h"},
+        schema(schema=None),
         {"top_logprobs": 0},
         {"functions": None},
         {"function_call": None},
@@ -142,6 +147,9 @@ def test_what_makes_no_sense_is_refused_by_name(changes, told):
         {"stream": True, "stream_options": {"include_usage": None}},
         answered(index=0),
         answered(index=1),
+        answered(function={"name": "f", "arguments": '{"a": 1}', "parsed_arguments": {"a": 1}}),
+        turn(role="assistant", content='{"a": 1}', parsed={"a": 1}, provider_specific_fields={"refusal": None}),
+        turn(role="assistant", content=[], tool_calls=[CALL]),
     ],
 )
 def test_what_changes_nothing_is_taken(changes):

@@ -238,6 +238,18 @@ def test_gemini_gets_its_own_id_and_signature_back_and_results_as_objects(faulty
     ]
 
 
+def test_results_have_their_own_functions_name_where_ids_begin_anew_in_each_turn(faulty: FaultyUpstream) -> None:
+    turns = [user("Hello")]
+    for name in ("weather", "clock"):
+        turns.append(ChatMessage(role="assistant", tool_calls=(ToolCall(id="call_0", name=name, arguments="{}"),)))
+        turns.append(ChatMessage(role="tool", tool_call_id="call_0", content="1"))
+
+    answer(Vendor(name="gemini"), faulty.url, request("ok", *turns))
+
+    parts = [turn["parts"][0] for turn in faulty.requests[-1].body["contents"][1:]]
+    assert [next(iter(part.values()))["name"] for part in parts] == ["weather", "weather", "clock", "clock"]
+
+
 def test_openai_gets_calls_and_results_in_its_words(faulty: FaultyUpstream) -> None:
     call = ToolCall(id="call_1", name="weather", arguments='{"city": "Ulm"}')
     turns = [

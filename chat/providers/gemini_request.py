@@ -85,6 +85,8 @@ def _contents(request: ChatRequest) -> list[dict[str, Any]]:
             results = []
             turns.append({"role": "user", "parts": results})
         results.append(_result(message, names, path))
+    if not turns:
+        raise Unsupported("Gemini wants a message that is not the system's.", param="messages")
     return turns
 
 

@@ -159,11 +159,9 @@ def to_document(request: ChatRequest, *, max_tokens_name: str) -> dict[str, Any]
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
-    sent: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.images:
-        sent["content"] = [_part(part) for part in message.parts]
+    sent: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
-        sent["content"] = message.text or None
+        sent["content"] = sent["content"] or None
         sent["tool_calls"] = [
             {
                 "id": _call_id(call.id),
@@ -177,6 +175,13 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     if message.name:
         sent["name"] = message.name
     return sent
+
+
+def _content(message: ChatMessage) -> str | list[dict[str, Any]]:
+    """Parts stay apart, as OpenAI takes them from each role; a lone text is no list, which some servers can't read."""
+    if len(message.parts) > 1 or message.images:
+        return [_part(part) for part in message.parts]
+    return message.text
 
 
 def _part(part: str | Image) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Answer:
         self.refused = False
         # How many tool calls have begun.
         self.calls = 0
+        self._numbers: dict[str, int] = {}
         self._has_text = False
         self._told = self.usage
         self._said: list[Delta | UsedSoFar] = []
@@ -68,6 +69,14 @@ class Answer:
         self.calls = max(self.calls, index + 1)
         self._close_text()
         self._said.append(ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments))
+
+    def number_of(self, call_id: str, name: str) -> int:
+        """Which call a piece belongs to whose vendor does not say it: another id begins one, and so does a name where
+        calls have no ids; the rest goes on with the last one.
+        """
+        if call_id:
+            return self._numbers.setdefault(call_id, self.calls)
+        return self.calls if name else max(self.calls - 1, 0)
 
     def events(self, lines: Iterable[bytes], read: Callable[[bytes, "Answer"], None]) -> Iterator[Delta | UsedSoFar]:
         """What these lines say, by an adapter's way of reading one. Where one is an error, what was said before it is

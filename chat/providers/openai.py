@@ -311,15 +311,17 @@ def _delta(delta: Mapping[str, object], answer: Answer) -> None:
 
 
 def _calls(calls: list[object], answer: Answer) -> None:
-    for place, call in enumerate(calls):
+    for call in calls:
         if not isinstance(call, dict):
             continue
-        index = call.get("index", place)
-        if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
-            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
         function = call.get("function")
         said = [call.get("id"), _inner(function, "name"), _inner(function, "arguments")]
         call_id, name, arguments = (value if isinstance(value, str) else "" for value in said)
+        index = call.get("index")
+        if index is None:
+            index = answer.number_of(call_id, name)
+        if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
+            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
         if call_id or name or arguments:
             answer.tool_call(index, call_id=call_id, name=name, arguments=arguments)
 

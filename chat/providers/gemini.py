@@ -5,6 +5,7 @@ How requests are put in Gemini's words is in ``gemini_request``.
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -38,6 +39,18 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "SPII": "refused",
     "MODEL_ARMOR": "refused",
 }
+# Why our key is not taken, by a refusal's details. One that is wrong, or too old, comes with 400.
+# Source: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
+KEY_REASONS = (
+    "API_KEY_INVALID",
+    "API_KEY_SERVICE_BLOCKED",
+    "API_KEY_HTTP_REFERRER_BLOCKED",
+    "API_KEY_IP_ADDRESS_BLOCKED",
+    "API_KEY_ANDROID_APP_BLOCKED",
+    "API_KEY_IOS_APP_BLOCKED",
+)
+# A duration as protobuf writes it in JSON.
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 
 
 class GeminiProvider:
@@ -143,7 +156,21 @@ def to_provider_error(error: Exception) -> ProviderError:
 def _from_api_error(error: Any) -> ProviderError:
     status = error.code if isinstance(error.code, int) else 500
     headers = getattr(error.response, "headers", None) or {}
-    return error_from_status("Gemini", status, retry_after_s(headers.get("retry-after")))
+    told = error.details.get("error") if isinstance(error.details, dict) else None
+    return _from_refusal(status, told, retry_after_s(headers.get("retry-after")))
+
+
+def _from_refusal(status: int, told: object, wait_s: float | None = None) -> ProviderError:
+    """By the status, and by what Google says of it in the body's ``error``; ``wait_s`` is what the headers say."""
+    listed = told.get("details") if isinstance(told, dict) else None
+    details = [detail for detail in listed if isinstance(detail, dict)] if isinstance(listed, list) else []
+    if any(detail.get("reason") in KEY_REASONS for detail in details):
+        return AuthenticationFailed("Gemini refused our key.", status=status, error_class="bad_key")
+    if wait_s is None:
+        # ``google.rpc.RetryInfo``, which comes without a header.
+        delays = [_DURATION.fullmatch(str(detail.get("retryDelay"))) for detail in details]
+        wait_s = next((retry_after_s(delay[1]) for delay in delays if delay), None)
+    return error_from_status("Gemini", status, wait_s)
 
 
 def _read(line: bytes, answer: Answer) -> None:
@@ -179,7 +206,7 @@ def _read(line: bytes, answer: Answer) -> None:
 def _from_event(error: object) -> ProviderError:
     """An error sent inside a stream that had begun with 200."""
     code = error.get("code") if isinstance(error, dict) else None
-    return error_from_status("Gemini", code if isinstance(code, int) and code >= 400 else 500)
+    return _from_refusal(code if isinstance(code, int) and code >= 400 else 500, error)
 
 
 def _unreadable() -> ProviderError:

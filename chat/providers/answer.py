@@ -38,6 +38,8 @@ class Answer:
         self.upstream_model = upstream_model
         self.usage = Usage()
         self.finish_reason: FinishReason | None = None
+        # What is to blame for an end that makes it no answer.
+        self.broken = ""
         # Declined in so many words, whatever the finish reason claims.
         self.refused = False
         # How many tool calls have begun.
@@ -111,9 +113,13 @@ class Answer:
         return taken
 
     def finish(self) -> Finished:
-        """The stream is over. Raises ProviderUnavailable if it gave no reason, Refused if it refused without a word."""
+        """The stream is over. Raises ProviderUnavailable if it gave no reason or a bad one, Refused if it refused
+        without a word.
+        """
         if self.finish_reason is None:
             raise ProviderUnavailable(f"{self.vendor}'s answer ended without an end.", error_class="no_finish")
+        if self.broken:
+            raise ProviderUnavailable(f"{self.vendor} could not finish its answer.", error_class=self.broken)
         if self.finish_reason == "refused" and not (self._has_text or self.calls):
             raise self.refusal("declined to answer")
         return Finished(finish_reason=self.finish_reason, upstream_model=self.upstream_model, usage=self.usage)

@@ -38,6 +38,20 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "PROHIBITED_CONTENT": "refused",
     "SPII": "refused",
     "MODEL_ARMOR": "refused",
+    "IMAGE_SAFETY": "refused",
+    "IMAGE_PROHIBITED_CONTENT": "refused",
+    "IMAGE_RECITATION": "refused",
+    "ESCALATION": "refused",
+    "CONTINUATION": "length",
+}
+# Ends of what is no answer, whatever came before them, and what is to blame.
+BROKEN_ENDS = {
+    "MALFORMED_FUNCTION_CALL": "bad_call",
+    "UNEXPECTED_TOOL_CALL": "bad_call",
+    "TOO_MANY_TOOL_CALLS": "bad_call",
+    "MISSING_THOUGHT_SIGNATURE": "bad_call",
+    "MALFORMED_RESPONSE": "bad_answer",
+    "PUP_LIMITED_DISABLED": "account",
 }
 # Why our key is not taken, by a refusal's details. One that is wrong, or too old, comes with 400.
 # Source: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
@@ -192,15 +206,21 @@ def _read(line: bytes, answer: Answer) -> None:
     if isinstance(feedback, dict) and feedback.get("blockReason"):
         raise answer.refusal("declined the question")
     candidates = chunk.get("candidates")
-    if not isinstance(candidates, list) or not candidates or answer.finish_reason is not None:
+    if not isinstance(candidates, list) or not candidates:
         return
     if not isinstance(candidates[0], dict):
         raise _unreadable()
     _parts(candidates[0].get("content"), answer)
     finish = candidates[0].get("finishReason")
     if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
-        reason = FINISH_REASONS.get(finish, "other")
-        answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
+        _finish(finish, answer)
+
+
+def _finish(finish: str, answer: Answer) -> None:
+    """The last reason counts, and what comes after one counts too: some servers put one on each chunk."""
+    reason = FINISH_REASONS.get(finish, "other")
+    answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
+    answer.broken = BROKEN_ENDS.get(finish, "")
 
 
 def _from_event(error: object) -> ProviderError:
@@ -241,3 +261,5 @@ def _call(call: Mapping[str, object], signature: object, answer: Answer) -> None
         name=name,
         arguments=json.dumps(arguments, ensure_ascii=False),
     )
+    if answer.finish_reason == "stop":
+        answer.finish_reason = "tool_calls"

@@ -40,11 +40,14 @@ class Answer:
         self.finish_reason: FinishReason | None = None
         # What is to blame for an end that makes it no answer.
         self.broken = ""
+        # Whether more may come after the finish reason, for all that is known.
+        self.may_go_on = False
         # Declined in so many words, whatever the finish reason claims.
         self.refused = False
         # How many tool calls have begun.
         self.calls = 0
         self._numbers: dict[str, int] = {}
+        self.has_begun = False
         self._has_text = False
         self._told = self.usage
         self._said: list[Delta | UsedSoFar] = []
@@ -68,6 +71,7 @@ class Answer:
 
     def tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """A piece of the tool call number ``index``."""
+        self.has_begun = True
         self.calls = max(self.calls, index + 1)
         self._close_text()
         self._said.append(ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments))
@@ -93,6 +97,7 @@ class Answer:
         yield from self._taken()
 
     def _say(self, kind: type[Words], text: str) -> None:
+        self.has_begun = True
         if kind is not self._kind:
             self._close_text()
             self._kind = kind
@@ -105,12 +110,17 @@ class Answer:
 
     def _taken(self) -> list[Delta | UsedSoFar]:
         self._close_text()
-        # At the end the stream's last event has it.
-        if self.usage is not self._told and self.finish_reason is None:
+        # Also at the end: the stream may break off before its last event.
+        if self.usage is not self._told:
             self._said.append(UsedSoFar(usage=self.usage))
             self._told = self.usage
         taken, self._said = self._said, []
         return taken
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is missing but the stream's own end: how it comes, and whether, does not matter any more."""
+        return self.finish_reason is not None and self.usage.output_tokens is not None and not self.may_go_on
 
     def finish(self) -> Finished:
         """The stream is over. Raises ProviderUnavailable if it gave no reason or a bad one, Refused if it refused

@@ -22,7 +22,7 @@ from chat.providers.base import (
     StreamEvent,
 )
 from chat.providers.gemini_request import join_call_id, to_document
-from chat.providers.sse import data_lines
+from chat.providers.sse import Reads, data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
@@ -122,14 +122,16 @@ class GeminiProvider:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(ask, response)
-                async for lines in data_lines(response.content.iter_any(), "Gemini"):
+                chunks = Reads(response.content.iter_any(), lambda: answer.is_whole)
+                async for lines in data_lines(chunks, "Gemini"):
                     for event in answer.events(lines, _read):
                         yield event
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
-            raise to_provider_error(error) from None
+            if not answer.is_whole:
+                raise to_provider_error(error) from None
         yield answer.finish()
 
     async def _ask(self, model: str) -> None:
@@ -210,14 +212,16 @@ def _read(line: bytes, answer: Answer) -> None:
         return
     if not isinstance(candidates[0], dict):
         raise _unreadable()
-    _parts(candidates[0].get("content"), answer)
     finish = candidates[0].get("finishReason")
+    # Some servers put one on each chunk. It is the end for certain where chunks before it had none and nothing follows.
+    answer.may_go_on = answer.finish_reason is not None or not answer.has_begun
+    _parts(candidates[0].get("content"), answer)
     if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
         _finish(finish, answer)
 
 
 def _finish(finish: str, answer: Answer) -> None:
-    """The last reason counts, and what comes after one counts too: some servers put one on each chunk."""
+    """The last reason counts."""
     reason = FINISH_REASONS.get(finish, "other")
     answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
     answer.broken = BROKEN_ENDS.get(finish, "")

@@ -30,7 +30,7 @@ from chat.providers.base import (
     StreamEvent,
     Tool,
 )
-from chat.providers.sse import data_lines
+from chat.providers.sse import Reads, data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
@@ -126,7 +126,7 @@ class OpenAIProvider:
             async with self._sender.post(self._template, document, connect_timeout_s=limit) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(self._ask, response)
-                chunks = response.content.iter_any()
+                chunks = Reads(response.content.iter_any(), lambda: answer.is_whole)
                 async for lines in data_lines(chunks, "OpenAI"):
                     for event in answer.events(takewhile(DONE.__ne__, lines), _read):
                         yield event
@@ -137,7 +137,8 @@ class OpenAIProvider:
             raise
         except Exception as error:  # noqa: BLE001
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
-            raise to_provider_error(error) from None
+            if not answer.is_whole:
+                raise to_provider_error(error) from None
         yield answer.finish()
 
     async def _ask(self) -> object:
@@ -260,8 +261,12 @@ def _from_status(error: "openai.APIStatusError") -> ProviderError:
 
 
 async def _read_out(chunks: AsyncIterator[bytes]) -> None:
-    """Read the body's end, which is here already as a rule: a connection with a rest in it can't be used again."""
-    with suppress(TimeoutError):
+    """Read the body's end, which is here already as a rule: a connection with a rest in it can't be used again. If it
+    breaks, all was said.
+    """
+    from aiohttp import ClientError
+
+    with suppress(OSError, ClientError):
         async with asyncio.timeout(READ_OUT_S):
             async for _rest in chunks:
                 pass

@@ -1,5 +1,6 @@
 """What Gemini alone says, and how (chat/providers/gemini.py), over real HTTP and through its real SDK."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -13,8 +14,11 @@ from chat.providers.base import (
     ProviderUnavailable,
     RateLimited,
     StreamEvent,
+    UsedSoFar,
 )
 from chat.providers.gemini import BROKEN_ENDS, FINISH_REASONS
+from chat.providers.sse import SILENCE_S
+from metrics.pricing import Usage
 from tests.chat.vendors import Vendor, answer, ask, calls_of, finished, text_of
 from tests.services.dialects import Gemini
 from tests.services.faults import FAULTS, INPUT_TOKENS, OUTPUT_TOKENS, SECRET_WORDS, Ask, Reply
@@ -31,13 +35,16 @@ def faulty() -> Iterator[FaultyUpstream]:
         yield upstream
 
 
-def said(faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch, *chunks: dict[str, object]) -> Said:
+def chunk(candidate: dict[str, object]) -> bytes:
+    return b"data: %s\r\n\r\n" % json.dumps({"candidates": [candidate]}).encode()
+
+
+def said(faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch, *candidates: dict[str, object]) -> Said:
     """What becomes of a stream of these candidates."""
 
     async def speak(reply: Reply, ask: Ask) -> None:
         await reply.start()
-        for chunk in chunks:
-            await reply.send(b"data: %s\r\n\r\n" % json.dumps({"candidates": [chunk]}).encode())
+        await reply.send(*map(chunk, candidates))
         await reply.send(ask.dialect.usage(INPUT_TOKENS, OUTPUT_TOKENS))
         await reply.end()
 
@@ -55,6 +62,27 @@ def test_a_reason_on_each_chunk_ends_none_of_them(faulty: FaultyUpstream, monkey
     assert error is None
     assert text_of(events) == "One two three."
     assert finished(events).finish_reason == "stop"
+
+
+def test_an_answer_with_a_reason_on_each_chunk_is_not_whole_where_it_breaks_off(
+    faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def speak(reply: Reply, ask: Ask) -> None:
+        usage = ask.dialect.usage(INPUT_TOKENS, OUTPUT_TOKENS)
+        await reply.start()
+        for words in ("One ", "two "):
+            await reply.send(chunk(text(words, "STOP")), usage)
+            # More than what would end one that said all.
+            await asyncio.sleep(SILENCE_S + 0.1)
+        reply.reset()
+
+    monkeypatch.setitem(FAULTS, "speaks", speak)
+
+    events, error = answer(GEMINI, faulty.url, ask("speaks"))
+
+    assert text_of(events) == "One two "
+    assert isinstance(error, ProviderUnavailable)
+    assert UsedSoFar(usage=Usage(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS)) in events
 
 
 @pytest.mark.parametrize(("first", "last", "reason"), [("STOP", "SAFETY", "refused"), ("OTHER", "STOP", "stop")])

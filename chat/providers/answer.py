@@ -38,10 +38,16 @@ class Answer:
         self.upstream_model = upstream_model
         self.usage = Usage()
         self.finish_reason: FinishReason | None = None
+        # What is to blame for an end that makes it no answer.
+        self.broken = ""
+        # Whether more may come after the finish reason, for all that is known.
+        self.may_go_on = False
         # Declined in so many words, whatever the finish reason claims.
         self.refused = False
         # How many tool calls have begun.
         self.calls = 0
+        self._numbers: dict[str, int] = {}
+        self.has_begun = False
         self._has_text = False
         self._told = self.usage
         self._said: list[Delta | UsedSoFar] = []
@@ -65,9 +71,18 @@ class Answer:
 
     def tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """A piece of the tool call number ``index``."""
+        self.has_begun = True
         self.calls = max(self.calls, index + 1)
         self._close_text()
         self._said.append(ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments))
+
+    def number_of(self, call_id: str, name: str) -> int:
+        """Which call a piece belongs to whose vendor does not say it: another id begins one, and so does a name where
+        calls have no ids; the rest goes on with the last one.
+        """
+        if call_id:
+            return self._numbers.setdefault(call_id, self.calls)
+        return self.calls if name else max(self.calls - 1, 0)
 
     def events(self, lines: Iterable[bytes], read: Callable[[bytes, "Answer"], None]) -> Iterator[Delta | UsedSoFar]:
         """What these lines say, by an adapter's way of reading one. Where one is an error, what was said before it is
@@ -82,6 +97,7 @@ class Answer:
         yield from self._taken()
 
     def _say(self, kind: type[Words], text: str) -> None:
+        self.has_begun = True
         if kind is not self._kind:
             self._close_text()
             self._kind = kind
@@ -94,17 +110,26 @@ class Answer:
 
     def _taken(self) -> list[Delta | UsedSoFar]:
         self._close_text()
-        # At the end the stream's last event has it.
-        if self.usage is not self._told and self.finish_reason is None:
+        # Also at the end: the stream may break off before its last event.
+        if self.usage is not self._told:
             self._said.append(UsedSoFar(usage=self.usage))
             self._told = self.usage
         taken, self._said = self._said, []
         return taken
 
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is missing but the stream's own end: how it comes, and whether, does not matter any more."""
+        return self.finish_reason is not None and self.usage.output_tokens is not None and not self.may_go_on
+
     def finish(self) -> Finished:
-        """The stream is over. Raises ProviderUnavailable if it gave no reason, Refused if it refused without a word."""
+        """The stream is over. Raises ProviderUnavailable if it gave no reason or a bad one, Refused if it refused
+        without a word.
+        """
         if self.finish_reason is None:
             raise ProviderUnavailable(f"{self.vendor}'s answer ended without an end.", error_class="no_finish")
+        if self.broken:
+            raise ProviderUnavailable(f"{self.vendor} could not finish its answer.", error_class=self.broken)
         if self.finish_reason == "refused" and not (self._has_text or self.calls):
             raise self.refusal("declined to answer")
         return Finished(finish_reason=self.finish_reason, upstream_model=self.upstream_model, usage=self.usage)

@@ -50,8 +50,10 @@ class ChatMessage:
 
     @property
     def text(self) -> str:
-        """All texts of it."""
-        return "\n".join(part for part in self.parts if isinstance(part, str))
+        """All texts of it, with nothing between them: vendors read the parts on from each other, and JSON that is cut
+        into parts would not stand a newline.
+        """
+        return "".join(part for part in self.parts if isinstance(part, str))
 
     @property
     def images(self) -> tuple[Image, ...]:

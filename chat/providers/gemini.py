@@ -5,6 +5,7 @@ How requests are put in Gemini's words is in ``gemini_request``.
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -21,7 +22,7 @@ from chat.providers.base import (
     StreamEvent,
 )
 from chat.providers.gemini_request import join_call_id, to_document
-from chat.providers.sse import data_lines
+from chat.providers.sse import Reads, data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
@@ -37,7 +38,33 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "PROHIBITED_CONTENT": "refused",
     "SPII": "refused",
     "MODEL_ARMOR": "refused",
+    "IMAGE_SAFETY": "refused",
+    "IMAGE_PROHIBITED_CONTENT": "refused",
+    "IMAGE_RECITATION": "refused",
+    "ESCALATION": "refused",
+    "CONTINUATION": "length",
 }
+# Ends of what is no answer, whatever came before them, and what is to blame.
+BROKEN_ENDS = {
+    "MALFORMED_FUNCTION_CALL": "bad_call",
+    "UNEXPECTED_TOOL_CALL": "bad_call",
+    "TOO_MANY_TOOL_CALLS": "bad_call",
+    "MISSING_THOUGHT_SIGNATURE": "bad_call",
+    "MALFORMED_RESPONSE": "bad_answer",
+    "PUP_LIMITED_DISABLED": "account",
+}
+# Why our key is not taken, by a refusal's details. One that is wrong, or too old, comes with 400.
+# Source: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
+KEY_REASONS = (
+    "API_KEY_INVALID",
+    "API_KEY_SERVICE_BLOCKED",
+    "API_KEY_HTTP_REFERRER_BLOCKED",
+    "API_KEY_IP_ADDRESS_BLOCKED",
+    "API_KEY_ANDROID_APP_BLOCKED",
+    "API_KEY_IOS_APP_BLOCKED",
+)
+# A duration as protobuf writes it in JSON.
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 
 
 class GeminiProvider:
@@ -95,14 +122,16 @@ class GeminiProvider:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(ask, response)
-                async for lines in data_lines(response.content.iter_any(), "Gemini"):
+                chunks = Reads(response.content.iter_any(), lambda: answer.is_whole)
+                async for lines in data_lines(chunks, "Gemini"):
                     for event in answer.events(lines, _read):
                         yield event
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
-            raise to_provider_error(error) from None
+            if not answer.is_whole:
+                raise to_provider_error(error) from None
         yield answer.finish()
 
     async def _ask(self, model: str) -> None:
@@ -143,7 +172,21 @@ def to_provider_error(error: Exception) -> ProviderError:
 def _from_api_error(error: Any) -> ProviderError:
     status = error.code if isinstance(error.code, int) else 500
     headers = getattr(error.response, "headers", None) or {}
-    return error_from_status("Gemini", status, retry_after_s(headers.get("retry-after")))
+    told = error.details.get("error") if isinstance(error.details, dict) else None
+    return _from_refusal(status, told, retry_after_s(headers.get("retry-after")))
+
+
+def _from_refusal(status: int, told: object, wait_s: float | None = None) -> ProviderError:
+    """By the status, and by what Google says of it in the body's ``error``; ``wait_s`` is what the headers say."""
+    listed = told.get("details") if isinstance(told, dict) else None
+    details = [detail for detail in listed if isinstance(detail, dict)] if isinstance(listed, list) else []
+    if any(detail.get("reason") in KEY_REASONS for detail in details):
+        return AuthenticationFailed("Gemini refused our key.", status=status, error_class="bad_key")
+    if wait_s is None:
+        # ``google.rpc.RetryInfo``, which comes without a header.
+        delays = [_DURATION.fullmatch(str(detail.get("retryDelay"))) for detail in details]
+        wait_s = next((retry_after_s(delay[1]) for delay in delays if delay), None)
+    return error_from_status("Gemini", status, wait_s)
 
 
 def _read(line: bytes, answer: Answer) -> None:
@@ -165,21 +208,29 @@ def _read(line: bytes, answer: Answer) -> None:
     if isinstance(feedback, dict) and feedback.get("blockReason"):
         raise answer.refusal("declined the question")
     candidates = chunk.get("candidates")
-    if not isinstance(candidates, list) or not candidates or answer.finish_reason is not None:
+    if not isinstance(candidates, list) or not candidates:
         return
     if not isinstance(candidates[0], dict):
         raise _unreadable()
-    _parts(candidates[0].get("content"), answer)
     finish = candidates[0].get("finishReason")
+    # Some servers put one on each chunk. It is the end for certain where chunks before it had none and nothing follows.
+    answer.may_go_on = answer.finish_reason is not None or not answer.has_begun
+    _parts(candidates[0].get("content"), answer)
     if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
-        reason = FINISH_REASONS.get(finish, "other")
-        answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
+        _finish(finish, answer)
+
+
+def _finish(finish: str, answer: Answer) -> None:
+    """The last reason counts."""
+    reason = FINISH_REASONS.get(finish, "other")
+    answer.finish_reason = "tool_calls" if reason == "stop" and answer.calls else reason
+    answer.broken = BROKEN_ENDS.get(finish, "")
 
 
 def _from_event(error: object) -> ProviderError:
     """An error sent inside a stream that had begun with 200."""
     code = error.get("code") if isinstance(error, dict) else None
-    return error_from_status("Gemini", code if isinstance(code, int) and code >= 400 else 500)
+    return _from_refusal(code if isinstance(code, int) and code >= 400 else 500, error)
 
 
 def _unreadable() -> ProviderError:
@@ -214,3 +265,5 @@ def _call(call: Mapping[str, object], signature: object, answer: Answer) -> None
         name=name,
         arguments=json.dumps(arguments, ensure_ascii=False),
     )
+    if answer.finish_reason == "stop":
+        answer.finish_reason = "tool_calls"

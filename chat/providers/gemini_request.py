@@ -65,7 +65,8 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _contents(request: ChatRequest) -> list[dict[str, Any]]:
     """The turns, without the system's. The results of calls that were made together are one turn."""
-    names = {call.id: call.name for message in request.messages for call in message.tool_calls}
+    # Of the calls so far: some vendors begin to count anew in each turn.
+    names: dict[str, str] = {}
     older = OLDER_MODELS.match(request.upstream_model) is not None
     turns: list[dict[str, Any]] = []
     results: list[dict[str, Any]] | None = None
@@ -75,6 +76,7 @@ def _contents(request: ChatRequest) -> list[dict[str, Any]]:
         if message.role == "system":
             continue
         if message.role != "tool":
+            names.update((call.id, call.name) for call in message.tool_calls)
             results = None
             parts = list(_parts(message, path, older=older))
             turns.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
@@ -83,6 +85,8 @@ def _contents(request: ChatRequest) -> list[dict[str, Any]]:
             results = []
             turns.append({"role": "user", "parts": results})
         results.append(_result(message, names, path))
+    if not turns:
+        raise Unsupported("Gemini wants a message that is not the system's.", param="messages")
     return turns
 
 

@@ -30,7 +30,7 @@ from chat.providers.base import (
     StreamEvent,
     Tool,
 )
-from chat.providers.sse import data_lines
+from chat.providers.sse import Reads, data_lines
 from chat.providers.status import error_from_status, retry_after_s
 from metrics.pricing import Usage
 
@@ -126,7 +126,7 @@ class OpenAIProvider:
             async with self._sender.post(self._template, document, connect_timeout_s=limit) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(self._ask, response)
-                chunks = response.content.iter_any()
+                chunks = Reads(response.content.iter_any(), lambda: answer.is_whole)
                 async for lines in data_lines(chunks, "OpenAI"):
                     for event in answer.events(takewhile(DONE.__ne__, lines), _read):
                         yield event
@@ -137,7 +137,8 @@ class OpenAIProvider:
             raise
         except Exception as error:  # noqa: BLE001
             # The contract: nothing but a ProviderError leaves, and never an SDK's own words.
-            raise to_provider_error(error) from None
+            if not answer.is_whole:
+                raise to_provider_error(error) from None
         yield answer.finish()
 
     async def _ask(self) -> object:
@@ -159,11 +160,9 @@ def to_document(request: ChatRequest, *, max_tokens_name: str) -> dict[str, Any]
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
-    sent: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.images:
-        sent["content"] = [_part(part) for part in message.parts]
+    sent: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
-        sent["content"] = message.text or None
+        sent["content"] = sent["content"] or None
         sent["tool_calls"] = [
             {
                 "id": _call_id(call.id),
@@ -177,6 +176,13 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     if message.name:
         sent["name"] = message.name
     return sent
+
+
+def _content(message: ChatMessage) -> str | list[dict[str, Any]]:
+    """Parts stay apart, as OpenAI takes them from each role; a lone text is no list, which some servers can't read."""
+    if len(message.parts) > 1 or message.images:
+        return [_part(part) for part in message.parts]
+    return message.text
 
 
 def _part(part: str | Image) -> dict[str, Any]:
@@ -255,8 +261,12 @@ def _from_status(error: "openai.APIStatusError") -> ProviderError:
 
 
 async def _read_out(chunks: AsyncIterator[bytes]) -> None:
-    """Read the body's end, which is here already as a rule: a connection with a rest in it can't be used again."""
-    with suppress(TimeoutError):
+    """Read the body's end, which is here already as a rule: a connection with a rest in it can't be used again. If it
+    breaks, all was said.
+    """
+    from aiohttp import ClientError
+
+    with suppress(OSError, ClientError):
         async with asyncio.timeout(READ_OUT_S):
             async for _rest in chunks:
                 pass
@@ -306,15 +316,17 @@ def _delta(delta: Mapping[str, object], answer: Answer) -> None:
 
 
 def _calls(calls: list[object], answer: Answer) -> None:
-    for place, call in enumerate(calls):
+    for call in calls:
         if not isinstance(call, dict):
             continue
-        index = call.get("index", place)
-        if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
-            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
         function = call.get("function")
         said = [call.get("id"), _inner(function, "name"), _inner(function, "arguments")]
         call_id, name, arguments = (value if isinstance(value, str) else "" for value in said)
+        index = call.get("index")
+        if index is None:
+            index = answer.number_of(call_id, name)
+        if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
+            raise ProviderUnavailable("OpenAI sent something unreadable.", error_class="bad_chunk")
         if call_id or name or arguments:
             answer.tool_call(index, call_id=call_id, name=name, arguments=arguments)
 

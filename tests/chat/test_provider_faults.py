@@ -3,8 +3,9 @@
 Deadlines other than the one for connecting are not here: they belong to whoever runs an attempt.
 """
 
+import asyncio
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -17,10 +18,12 @@ from chat.providers.base import (
     ProviderUnavailable,
     RateLimited,
     Refused,
+    UsedSoFar,
 )
+from metrics.pricing import Usage
 from tests.chat.vendors import KEY, Vendor, answer, ask, for_each_vendor, text_of
 from tests.services import live
-from tests.services.faults import SECRET_WORDS, TOKENS
+from tests.services.faults import FAULTS, INPUT_TOKENS, OUTPUT_TOKENS, SECRET_WORDS, TOKENS, Ask, Fault, Reply
 from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
 
 pytestmark = for_each_vendor
@@ -103,6 +106,65 @@ def test_text_before_a_fault_is_handed_on(vendor: Vendor, faulty: FaultyUpstream
 
     assert isinstance(error, ProviderUnavailable)
     assert text_of(events) == "".join(TOKENS[:tokens])
+
+
+def then(make: Callable[[Ask], Iterable[bytes]], *, broken: bool) -> Fault:
+    """A stream of these events, and then a connection that is torn down or says nothing more."""
+
+    async def fault(reply: Reply, ask: Ask) -> None:
+        await reply.start()
+        await reply.send(*make(ask))
+        # What was sent gets read first.
+        await asyncio.sleep(0.1)
+        if broken:
+            return reply.reset()
+        await asyncio.Event().wait()
+
+    return fault
+
+
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "silent"])
+def test_an_answer_that_said_all_is_whole_whatever_becomes_of_its_connection(
+    vendor: Vendor, faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    fault = then(lambda ask: [*ask.tokens(2), *ask.ending()[:2]], broken=broken)
+    monkeypatch.setitem(FAULTS, "never-closed", fault)
+
+    events, error = answer(vendor, faulty.url, ask("never-closed"))
+
+    usage = Usage(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS)
+    assert error is None
+    assert text_of(events) == "".join(TOKENS[:2])
+    assert events[-2:] == [
+        UsedSoFar(usage=usage),
+        Finished(finish_reason="stop", upstream_model="served-model", usage=usage),
+    ]
+
+
+def test_an_answer_that_broke_off_before_its_usage_is_not_whole(
+    vendor: Vendor, faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = then(lambda ask: [*ask.tokens(2), *ask.ending()[:1]], broken=True)
+    monkeypatch.setitem(FAULTS, "no-usage-yet", fault)
+
+    events, error = answer(vendor, faulty.url, ask("no-usage-yet"))
+
+    assert text_of(events) == "".join(TOKENS[:2])
+    assert isinstance(error, ProviderUnavailable)
+    assert error.error_class == "broken_stream"
+
+
+def test_what_breaks_after_the_last_event_is_whole_without_usage_too(
+    vendor: Vendor, faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = then(lambda ask: [*ask.tokens(2), ask.ending()[0], ask.dialect.done()], broken=True)
+    monkeypatch.setitem(FAULTS, "all-said", fault)
+
+    events, error = answer(vendor, faulty.url, ask("all-said"))
+
+    assert text_of(events) == "".join(TOKENS[:2])
+    # Gemini has no last event.
+    assert (error is None) == (vendor.name == "openai")
 
 
 def test_bytes_that_are_no_text_are_a_fault(vendor: Vendor, faulty: FaultyUpstream) -> None:

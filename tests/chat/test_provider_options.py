@@ -255,6 +255,7 @@ UNSUPPORTED: list[tuple[ChatRequest, str]] = [
     (with_options(reasoning_effort="none"), "reasoning_effort"),
     (with_options("gemini-2.5-pro", reasoning_effort="none"), "reasoning_effort"),
     (with_options("gemini-2.5-flash", reasoning_effort="endless"), "reasoning_effort"),
+    (request("ok", ChatMessage(role="system", content="Tell a joke.")), "messages"),
     (request("ok", user(), ChatMessage(role="user", content="Hi", name="ada")), "messages[1].name"),
     (request("ok", ChatMessage(role="assistant", content=(Image(url=DATA_URL),))), "messages[0].content"),
     (request("ok", user(), user("", Image(url="http://example.com/a.png"))), "messages[1].content[0].image_url"),

@@ -15,7 +15,7 @@ from simulator.behaviour import Behaviour, Behaviours
 from simulator.upstream import Upstream
 from tests.chat.vendors import PATIENCE_S, Vendor, answer, ask, calls_of, finished, for_each_vendor, request, text_of
 from tests.services import live
-from tests.services.faults import ARGUMENTS, INPUT_TOKENS, OUTPUT_TOKENS
+from tests.services.faults import ARGUMENTS, FAULTS, INPUT_TOKENS, OUTPUT_TOKENS, Ask, Reply
 from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
 
 MODEL = "gemini-3.1-flash-lite"
@@ -188,6 +188,45 @@ def test_a_stream_that_breaks_in_the_middle_of_a_call_fails_as_one_that_has_show
     assert attempt.ttft_ms is not None
 
 
+def piece(arguments: str, name: str = "", **parts: str) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **parts}
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [[piece("{}", "weather", id="a")], [piece("[]", "clock", id="b")]],
+        [[piece("{}", "weather", id="a"), piece("[]", "clock", id="b")]],
+        [
+            [piece("", "weather", id="a")],
+            [piece("{")],
+            [piece("}", id="")],
+            [piece("[", "clock", id="b")],
+            [piece("]")],
+        ],
+        [[piece("{}", "weather", id=""), piece("[]", "clock", id="")]],
+    ],
+    ids=["one a chunk", "together", "in pieces", "without ids"],
+)
+def test_calls_that_are_not_numbered_are_told_apart(
+    faulty: FaultyUpstream, monkeypatch: pytest.MonkeyPatch, pieces: list[list[dict[str, object]]]
+) -> None:
+    async def unnumbered(reply: Reply, ask: Ask) -> None:
+        await reply.start()
+        for calls in pieces:
+            chunk = {"choices": [{"index": 0, "delta": {"tool_calls": calls}}]}
+            await reply.send(b"data: %s\n\n" % json.dumps(chunk).encode())
+        await reply.send(*ask.ending("calls"))
+        await reply.end()
+
+    monkeypatch.setitem(FAULTS, "unnumbered", unnumbered)
+
+    events, error = answer(Vendor(name="openai"), faulty.url, ask("unnumbered"))
+
+    assert error is None
+    assert [(call.name, call.arguments) for call in calls_of(events)] == [("weather", "{}"), ("clock", "[]")]
+
+
 def test_a_signature_comes_back_from_a_calls_id_bit_by_bit() -> None:
     signature = bytes(range(256))
 
@@ -236,6 +275,18 @@ def test_gemini_gets_its_own_id_and_signature_back_and_results_as_objects(faulty
             ],
         },
     ]
+
+
+def test_results_have_their_own_functions_name_where_ids_begin_anew_in_each_turn(faulty: FaultyUpstream) -> None:
+    turns = [user("Hello")]
+    for name in ("weather", "clock"):
+        turns.append(ChatMessage(role="assistant", tool_calls=(ToolCall(id="call_0", name=name, arguments="{}"),)))
+        turns.append(ChatMessage(role="tool", tool_call_id="call_0", content="1"))
+
+    answer(Vendor(name="gemini"), faulty.url, request("ok", *turns))
+
+    parts = [turn["parts"][0] for turn in faulty.requests[-1].body["contents"][1:]]
+    assert [next(iter(part.values()))["name"] for part in parts] == ["weather", "weather", "clock", "clock"]
 
 
 def test_openai_gets_calls_and_results_in_its_words(faulty: FaultyUpstream) -> None:

@@ -16,8 +16,9 @@ State = Literal["closed", "open", "half_open"]
 Verdict = Literal["answered", "failed", "nothing"]
 
 PROBE_WAIT_S = 2.0
-# Ours, though they end an attempt like a vendor's failure.
-_OWN_FAULTS = frozenset(("internal", "too_long"))
+# Ours or the request's, though they end an attempt like a vendor's failure: tools may be such that a model can't call
+# them, and one caller's must not keep all others out.
+_OWN_FAULTS = frozenset(("internal", "too_long", "bad_call"))
 
 
 @dataclass(frozen=True, kw_only=True)

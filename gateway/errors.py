@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from chat.attempt import Attempt
-from chat.providers.base import InvalidRequest, NotAsked, RateLimited, Unsupported
+from chat.providers.base import AuthenticationFailed, InvalidRequest, NotAsked, RateLimited, Unsupported
 
 _TYPES = {
     HTTPStatus.BAD_REQUEST: "invalid_request_error",
@@ -79,6 +79,8 @@ def error_of(attempt: Attempt) -> ApiError:
     if isinstance(error, RateLimited):
         wait = {} if error.retry_after_s is None else _retry_after(error.retry_after_s)
         return ApiError(429, "The model is asked too often just now.", code="upstream_rate_limited", headers=wait)
+    if isinstance(error, AuthenticationFailed):
+        return ApiError(502, "The model does not take this server's key.", code="upstream_unauthorized")
     if attempt.outcome == "timeout":
         return ApiError(504, "The model did not answer in time.", code="upstream_timeout")
     if isinstance(error, InvalidRequest):

@@ -232,6 +232,7 @@ def _options(fields: _Fields) -> Options:
         seed=fields.take("seed", _seed),
         stop=fields.take("stop", _stop) or (),
         reasoning_effort=fields.take("reasoning_effort", _text),
+        verbosity=fields.take("verbosity", _text),
         response_format=fields.take("response_format", _response_format),
         tools=tools,
         tool_choice=choice if tools else None,

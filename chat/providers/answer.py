@@ -33,8 +33,11 @@ class Answer:
     of it in each, and each costs as much as a short one.
     """
 
-    def __init__(self, vendor: str, upstream_model: str) -> None:
+    def __init__(self, vendor: str, upstream_model: str, *, one_call: bool = False) -> None:
         self.vendor = vendor
+        # Whoever wants tools called one after the other, of a vendor that can't be told so, gets the first alone: it
+        # asks for the others once it has that one's result.
+        self._one_call = one_call
         self.upstream_model = upstream_model
         self.usage = Usage()
         self.finish_reason: FinishReason | None = None
@@ -72,6 +75,8 @@ class Answer:
     def tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """A piece of the tool call number ``index``."""
         self.has_begun = True
+        if index and self._one_call:
+            return
         self.calls = max(self.calls, index + 1)
         self._close_text()
         self._said.append(ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments))

@@ -86,6 +86,7 @@ class Options:
     frequency_penalty: float | None = None
     stop: tuple[str, ...] = ()
     reasoning_effort: str | None = None
+    verbosity: str | None = None
     response_format: Mapping[str, Any] | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None

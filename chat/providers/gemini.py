@@ -111,7 +111,7 @@ class GeminiProvider:
         if not self._api_key:
             raise AuthenticationFailed("No API key is set for Gemini.", error_class="no_key")
         model = request.upstream_model
-        answer = Answer("Gemini", model)
+        answer = Answer("Gemini", model, one_call=request.options.parallel_tool_calls is False)
         ask = partial(self._ask, model)
         try:
             if model not in self._templates:

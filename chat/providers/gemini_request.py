@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from chat.providers.base import ChatMessage, ChatRequest, Image, Options, Tool, ToolCall, Unsupported
+from chat.providers.base import ChatMessage, ChatRequest, Image, Options, Role, Tool, ToolCall, Unsupported
 
 # Models before the third generation think within a budget of tokens, later ones at a level; only the
 # former can be told not to, and can't call functions where they are to answer in JSON.
@@ -35,9 +35,14 @@ FOREIGN_SIGNATURE = b"skip_thought_signature_validator"
 def to_document(request: ChatRequest) -> dict[str, Any]:
     """The request's body; only what was asked for."""
     options = request.options
+    if options.verbosity is not None:
+        raise Unsupported("Gemini has no such setting.", param="verbosity")
     if options.seed is not None and not -MAX_SEED <= options.seed <= MAX_SEED:
         raise Unsupported("Gemini's seeds are 32-bit numbers.", param="seed")
-    system = "\n\n".join(message.text for message in request.messages if message.role == "system")
+    named = _telling_names(request.messages)
+    system = "\n\n".join(
+        _speaker(message, named) + message.text for message in request.messages if message.role == "system"
+    )
     generation = {
         "temperature": options.temperature,
         "topP": options.top_p,
@@ -51,7 +56,7 @@ def to_document(request: ChatRequest) -> dict[str, Any]:
         **_response_format(request.upstream_model, options),
     }
     document = {
-        "contents": _contents(request),
+        "contents": _contents(request, named),
         "systemInstruction": {"role": "user", "parts": [{"text": system}]} if system else None,
         "generationConfig": _known(generation) or None,
         **_tools(options),
@@ -63,7 +68,22 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _contents(request: ChatRequest) -> list[dict[str, Any]]:
+def _telling_names(messages: Sequence[ChatMessage]) -> frozenset[Role]:
+    """The roles whose participants are told apart by names. One that all have in common says nothing: many libraries
+    name every user "user". A function's result has the function's name in any case.
+    """
+    names: dict[Role, set[str]] = {}
+    for message in messages:
+        names.setdefault(message.role, set()).add(message.name)
+    return frozenset(role for role, given in names.items() if len(given) > 1 and role != "tool")
+
+
+def _speaker(message: ChatMessage, named: frozenset[Role]) -> str:
+    """Gemini knows no names of participants; in a text it can read them."""
+    return f"{message.name}: " if message.name and message.role in named else ""
+
+
+def _contents(request: ChatRequest, named: frozenset[Role]) -> list[dict[str, Any]]:
     """The turns, without the system's. The results of calls that were made together are one turn."""
     # Of the calls so far: some vendors begin to count anew in each turn.
     names: dict[str, str] = {}
@@ -78,7 +98,7 @@ def _contents(request: ChatRequest) -> list[dict[str, Any]]:
         if message.role != "tool":
             names.update((call.id, call.name) for call in message.tool_calls)
             results = None
-            parts = list(_parts(message, path, older=older))
+            parts = list(_parts(message, path, _speaker(message, named), older=older))
             turns.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
             continue
         if results is None:
@@ -111,15 +131,14 @@ def split_call_id(call_id: str) -> tuple[str, bytes | None]:
 
 
 def _check_message(message: ChatMessage, path: str) -> None:
-    # A function's result has the function's name in any case.
-    if message.name and message.role != "tool":
-        raise Unsupported("Gemini knows no names of participants.", param=f"{path}.name")
     if message.images and message.role != "user":
         raise Unsupported("Gemini takes images from users alone.", param=f"{path}.content")
 
 
-def _parts(message: ChatMessage, path: str, *, older: bool) -> Iterator[dict[str, Any]]:
+def _parts(message: ChatMessage, path: str, speaker: str, *, older: bool) -> Iterator[dict[str, Any]]:
     said = [(number, part) for number, part in enumerate(message.parts) if part]
+    if said and speaker:
+        yield {"text": speaker}
     if not said and not message.tool_calls:
         yield {"text": ""}
     for number, part in said:
@@ -231,8 +250,6 @@ def _response_format(model: str, options: Options) -> dict[str, Any]:
 
 
 def _tools(options: Options) -> dict[str, Any]:
-    if options.parallel_tool_calls is False:
-        raise Unsupported("Gemini can't be kept from calling tools together.", param="parallel_tool_calls")
     if not options.tools:
         return {}
     return {

@@ -67,7 +67,7 @@ REASONS = frozenset(
 )
 _PARAM = re.compile(
     r"(messages|tools|tool_choice|parallel_tool_calls|response_format|temperature|top_p|max_tokens|max_completion_tokens"
-    r"|seed|stop|presence_penalty|frequency_penalty|reasoning_effort)[\w.\[\]]{0,200}"
+    r"|seed|stop|presence_penalty|frequency_penalty|reasoning_effort|verbosity)[\w.\[\]]{0,200}"
 )
 # What comes after the last event.
 DONE = b"[DONE]"
@@ -208,6 +208,7 @@ def _options(options: Options, max_tokens_name: str) -> dict[str, Any]:
         "frequency_penalty": options.frequency_penalty,
         "stop": list(options.stop) or None,
         "reasoning_effort": options.reasoning_effort,
+        "verbosity": options.verbosity,
         "response_format": options.response_format,
         "tools": [_tool(tool) for tool in options.tools] or None,
         "tool_choice": options.tool_choice,

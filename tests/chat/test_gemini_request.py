@@ -89,3 +89,35 @@ def camel(value: Any) -> Any:
         name: each if name in own else each.translate(URL_SAFE) if name == "thoughtSignature" else camel(each)
         for name, each in named.items()
     }
+
+
+def said_by(*messages: ChatMessage) -> dict[str, Any]:
+    return gemini_request.to_document(request("gemini-3.1-pro", *messages))
+
+
+def test_names_that_tell_nobody_apart_are_left_out() -> None:
+    asked = said_by(
+        ChatMessage(role="system", content="Be brief.", name="Bob"),
+        ChatMessage(role="user", content="Hello", name="user"),
+        ChatMessage(role="assistant", content="Hi", name="Bob"),
+        ChatMessage(role="user", content="Bye", name="user"),
+    )
+
+    assert asked["systemInstruction"]["parts"] == [{"text": "Be brief."}]
+    assert [turn["parts"] for turn in asked["contents"]] == [[{"text": "Hello"}], [{"text": "Hi"}], [{"text": "Bye"}]]
+
+
+def test_names_that_tell_people_apart_stand_before_what_they_say() -> None:
+    asked = said_by(
+        ChatMessage(role="system", content="Like this:"),
+        ChatMessage(role="system", content="2 + 2?", name="example_user"),
+        ChatMessage(role="user", content="Hello", name="Ada"),
+        ChatMessage(role="user", content=("Look", Image(url=DATA_URL)), name="Bob"),
+        ChatMessage(role="user", content="And I?"),
+    )
+
+    assert asked["systemInstruction"]["parts"] == [{"text": "Like this:\n\nexample_user: 2 + 2?"}]
+    first, second, third = (turn["parts"] for turn in asked["contents"])
+    assert first == [{"text": "Ada: "}, {"text": "Hello"}]
+    assert second[:2] == [{"text": "Bob: "}, {"text": "Look"}]
+    assert third == [{"text": "And I?"}]

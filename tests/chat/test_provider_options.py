@@ -167,6 +167,7 @@ TOOLS_SENT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"mode": "ANY", "allowedFunctionNames": ["weather"]},
     ),
     ({"parallel_tool_calls": True}, {"parallel_tool_calls": True}, {"mode": "AUTO"}),
+    ({"parallel_tool_calls": False}, {"parallel_tool_calls": False}, {"mode": "AUTO"}),
 ]
 
 
@@ -247,7 +248,7 @@ CALL = ToolCall(id="call_1", name="weather", arguments="{}")
 BROKEN = ToolCall(id="call_1", name="weather", arguments='{"city": ')
 UNSUPPORTED: list[tuple[ChatRequest, str]] = [
     (with_options(seed=2**31), "seed"),
-    (with_options(parallel_tool_calls=False), "parallel_tool_calls"),
+    (with_options(verbosity="low"), "verbosity"),
     (with_options(tools=(TOOL,), tool_choice={"type": "custom", "custom": {"name": "x"}}), "tool_choice"),
     (with_options(tools=(TOOL,), tool_choice="sometimes"), "tool_choice"),
     (with_options(response_format={"type": "grammar"}), "response_format.type"),
@@ -256,7 +257,6 @@ UNSUPPORTED: list[tuple[ChatRequest, str]] = [
     (with_options("gemini-2.5-pro", reasoning_effort="none"), "reasoning_effort"),
     (with_options("gemini-2.5-flash", reasoning_effort="endless"), "reasoning_effort"),
     (request("ok", ChatMessage(role="system", content="Tell a joke.")), "messages"),
-    (request("ok", user(), ChatMessage(role="user", content="Hi", name="ada")), "messages[1].name"),
     (request("ok", ChatMessage(role="assistant", content=(Image(url=DATA_URL),))), "messages[0].content"),
     (request("ok", user(), user("", Image(url="http://example.com/a.png"))), "messages[1].content[0].image_url"),
     (request("ok", user("Hi", Image(url="https://example.com/photo"))), "messages[0].content[1].image_url"),

@@ -65,6 +65,17 @@ def test_a_call_its_result_and_the_answer_make_a_round_trip(vendor: Vendor, simu
     assert finished(events).finish_reason == "stop"
 
 
+def test_gemini_gives_one_call_at_a_time_where_that_is_wanted(simulator_url: str) -> None:
+    options = Options(tools=(WEATHER, CLOCK), parallel_tool_calls=False)
+    question = user('call weather with {"city": "Bern"}, call clock with {"zone": 1}')
+
+    events, error = answer(Vendor(name="gemini"), simulator_url, request(MODEL, question, options=options))
+
+    assert error is None
+    assert [call.name for call in calls_of(events)] == ["weather"]
+    assert finished(events).finish_reason == "tool_calls"
+
+
 @for_each_vendor
 def test_calls_that_are_made_together_have_their_results_together(vendor: Vendor, simulator_url: str) -> None:
     options = Options(tools=(WEATHER, CLOCK))

@@ -122,7 +122,7 @@ def test_requests_a_minute():
 def test_tokens_a_minute_are_reserved_for_the_most_and_settled_for_what_was_used():
     key = make(tokens_per_minute=2500)
     first, second = reserve(key), reserve(key)
-    assert first.tokens == second.tokens == 1101
+    assert first.tokens == second.tokens == 1110
     refused(key)
 
     settle([(first, [(Usage(input_tokens=80, output_tokens=20), None)])])

@@ -74,7 +74,6 @@ def schema(**changes: Any) -> dict[str, Any]:
             {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f", "x": 1}}},
             "tool_choice.function.x",
         ),
-        ({"verbosity": "low"}, "verbosity"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"store": True}, "store"),
         ({"service_tier": "priority"}, "service_tier"),

@@ -100,7 +100,7 @@ async def run_attempt(
     turn = _Turn(model_key, probe)
     try:
         if probe:
-            await breakers.begin_probe(model_key, probe)
+            await breakers.begin_probe(model_key, probe, first_word_s=attempt.deadlines.first_token_s)
         async with bulkhead(model_key).place():
             provider = get_provider(model.provider)
             await attempt.run(
@@ -134,18 +134,13 @@ class _Turn:
 
     def answered(self) -> None:
         """The first of it came."""
-        self._told = asyncio.ensure_future(breakers.note(self._key, "answered", self._probe))
+        self._told = asyncio.ensure_future(breakers.hear_probe(self._key, self._probe))
 
     async def end(self, attempt: Attempt) -> None:
-        """It is over, and counts once; one that was answered and failed then, as any other that fails."""
-        verdict = verdict_of(attempt)
-        took_s = (attempt.latency_ms or 0) / 1000
-        if self._told is None:
-            await breakers.note(self._key, verdict, self._probe, took_s=took_s)
-            return
-        await self._told
-        if verdict == "failed":
-            await breakers.note(self._key, verdict, "")
+        """It is over."""
+        if self._told is not None:
+            await self._told
+        await breakers.note(self._key, verdict_of(attempt), self._probe, took_s=(attempt.latency_ms or 0) / 1000)
 
 
 def next_step(

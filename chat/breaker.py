@@ -42,7 +42,8 @@ class Rules:
 class Breaker:
     """Where one breaker stands. ``recent`` are the last results, as (moment, whether it failed), while it is closed.
 
-    ``until`` is when the next probe may go: the end of the cool-down, or of the wait for ``probe``, the one that runs.
+    ``until`` is when the next probe may go: the end of the cool-down, or of the wait for ``probe``, the one that runs;
+    closed by its first word, it keeps its name until it has ended.
     ``openings`` counts how often it opened since it was closed last.
     """
 
@@ -103,15 +104,26 @@ def hold_probe(breaker: Breaker, rules: Rules, *, probe: str, now: float) -> Bre
     return replace(breaker, until=now + rules.probe_s)
 
 
-def end_probe(breaker: Breaker, rules: Rules, *, probe: str, verdict: Verdict, now: float) -> Breaker:
-    """What the probe found; one that was taken for lost changes nothing. After one without a word the next may go."""
+def hear_probe(breaker: Breaker, *, probe: str, now: float) -> Breaker:
+    """The first of anything came of it: the others are let in, until it shows how it ends."""
     if breaker.state != "half_open" or breaker.probe != probe:
         return breaker
-    if verdict == "answered":
-        return Breaker(since=now)
+    return Breaker(since=now, probe=probe, openings=breaker.openings)
+
+
+def end_probe(breaker: Breaker, rules: Rules, *, probe: str, verdict: Verdict, now: float) -> Breaker:
+    """What the probe found; one that was taken for lost changes nothing. After one without a word the next may go.
+
+    One that fails after its first word opens it again, for longer than before: an upstream that always breaks off would
+    else be asked anew after each shortest cool-down, and what it breaks off nobody else answers.
+    """
+    if breaker.state == "open" or breaker.probe != probe:
+        return breaker
     if verdict == "failed":
         return _opened(breaker, rules, now)
-    return replace(breaker, probe="", until=now)
+    if breaker.state == "closed":
+        return replace(breaker, probe="", openings=0)
+    return Breaker(since=now) if verdict == "answered" else replace(breaker, probe="", until=now)
 
 
 def verdict_of(attempt: Attempt) -> Verdict:

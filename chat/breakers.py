@@ -9,7 +9,7 @@ Redis every breaker is closed.
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -102,9 +102,15 @@ class Breakers:
         """How long the next attempt should wait."""
         return self._copy(key).breaker.wait_s(self._clock())
 
-    async def begin_probe(self, key: str, probe: str) -> None:
-        """The attempt that is a probe is made now."""
-        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, rules(key), probe=probe, now=now))
+    async def begin_probe(self, key: str, probe: str, *, first_word_s: float) -> None:
+        """The attempt that is a probe is made now; its first word may take so long."""
+        longest_s = QUEUE_WAIT_S + settings.CONNECT_TIMEOUT_S + first_word_s + CLAIM_S
+        own = replace(rules(), probe_s=longest_s)
+        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, own, probe=probe, now=now))
+
+    async def hear_probe(self, key: str, probe: str) -> None:
+        """Its first word came."""
+        await in_db(self._change, key, lambda found, now: machine.hear_probe(found, probe=probe, now=now))
 
     async def note(self, key: str, verdict: Verdict, probe: str, *, took_s: float = 0.0) -> None:
         """What an attempt that took so long said of its upstream. A failure that began before the breaker was closed
@@ -116,7 +122,7 @@ class Breakers:
             await in_db(
                 self._change,
                 key,
-                lambda found, now: machine.end_probe(found, rules(key), probe=probe, verdict=verdict, now=now),
+                lambda found, now: machine.end_probe(found, rules(), probe=probe, verdict=verdict, now=now),
             )
         elif copy.breaker.state == "closed" and verdict != "nothing" and not is_old:
             with self._lock:
@@ -147,7 +153,7 @@ class Breakers:
         # Once for each time that it was asked for: a process that nobody asks any more leaves the turn to the others.
         copy.is_asked_for = False
         probe = uuid4().hex
-        self._change(key, lambda found, now: machine.begin_probe(found, rules(key), probe=probe, now=now))
+        self._change(key, lambda found, now: machine.begin_probe(found, rules(), probe=probe, now=now))
         if copy.breaker.probe == probe:
             copy.probe = probe
 
@@ -157,7 +163,7 @@ class Breakers:
             answered, failed, copy.answered, copy.failed = copy.answered, copy.failed, 0, 0
         if answered or failed:
             self._change(
-                key, lambda found, now: machine.record(found, rules(key), answered=answered, failed=failed, now=now)
+                key, lambda found, now: machine.record(found, rules(), answered=answered, failed=failed, now=now)
             )
 
     def _change(self, key: str, step: Step) -> None:
@@ -204,9 +210,8 @@ def changes() -> dict[tuple[str, str], int]:
     return {(upstream, state): n for upstream, state, n in counted}
 
 
-def rules(key: str) -> Rules:
-    """As settings have them. A probe has as long as its first word may take: what comes after that is no question."""
-    first_token_s = settings.CHAT_MODELS.get(key, {}).get("first_token_timeout_s") or settings.FIRST_TOKEN_TIMEOUT_S
+def rules() -> Rules:
+    """As settings have them."""
     return Rules(
         failures=settings.BREAKER_FAILURES,
         attempts=settings.BREAKER_ATTEMPTS,
@@ -214,7 +219,7 @@ def rules(key: str) -> Rules:
         cool_down_s=settings.BREAKER_COOL_DOWN_S,
         longest_cool_down_s=settings.BREAKER_LONGEST_COOL_DOWN_S,
         claim_s=CLAIM_S,
-        probe_s=QUEUE_WAIT_S + settings.CONNECT_TIMEOUT_S + first_token_s + CLAIM_S,
+        probe_s=settings.TOTAL_TIMEOUT_S,
     )
 
 
@@ -233,6 +238,12 @@ def _read(text: bytes | None) -> Breaker:
     return Breaker() if text is None else Breaker.from_json(text)
 
 
+def _why(before: Breaker, after: Breaker) -> BreakerChange.Why:
+    if before.state == "closed" and after.failures < rules().failures:
+        return BreakerChange.Why.PROBE_FAILED
+    return _WHY[before.state, after.state]
+
+
 def _keep_history(key: str, before: Breaker, after: Breaker) -> None:
     """Whoever made the change writes its row: there is one for each."""
     failures = after.failures or before.failures
@@ -241,7 +252,7 @@ def _keep_history(key: str, before: Breaker, after: Breaker) -> None:
         BreakerChange.objects.create(
             upstream=key,
             state=after.state,
-            why=_WHY[before.state, after.state],
+            why=_why(before, after),
             failures=failures,
             changed_at=datetime.fromtimestamp(after.since, UTC),
             until=datetime.fromtimestamp(after.until, UTC) if after.state == "open" else None,

@@ -17,7 +17,7 @@ from django.utils import timezone
 from chat import capacity, livelog, services, tracing
 from chat.attempt import Attempt
 from chat.attempts import Next, new_attempt, next_step, run_attempt
-from chat.cancelling import end_tasks, outlive, outlived, running_after
+from chat.cancelling import end_tasks, outlive, outlived, running_after, to_its_end
 from chat.eventlog import close_clients
 from chat.livelog import LiveLog
 from chat.log_context import bind, open_log_context
@@ -105,14 +105,19 @@ class Answer:
         attempt = new_attempt(self._job.served_model, self._deadline)
         try:
             while True:
-                attempt = new_attempt(self._job.served_model, self._deadline)
                 with tracing.call_span(self._job, attempt):
                     await self._try(attempt, stop)
                 following = None if stop.done() else self._next_step(attempt)
                 if following is None:
                     break
                 await asyncio.sleep(following.pause_s)
-                self._job = await in_db(services.next_attempt, self._job, following.model, attempt, timezone.now())
+                moving = in_db(services.next_attempt, self._job, following.model, attempt, timezone.now())
+                moved = asyncio.ensure_future(moving)
+                try:
+                    await to_its_end(moved)
+                finally:
+                    # The process may end meanwhile: the call that was opened is the one to end then.
+                    self._job, attempt = moved.result(), new_attempt(following.model, self._deadline)
         except asyncio.CancelledError:
             # The process ends. An attempt that has its outcome already keeps it.
             if attempt.outcome == "cancelled":

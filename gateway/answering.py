@@ -279,10 +279,16 @@ def end(ended: Sequence[Ended]) -> list[Exception | None]:
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001
-        if len(ended) == 1:
-            return [error]
-        return [result for one in ended for result in end([one])]
+        return [error] if len(ended) == 1 else [_end_alone(one) for one in ended]
     return [None] * len(ended)
+
+
+def _end_alone(one: Ended) -> Exception | None:
+    """A connection that goes in between is the fault of those after it: who has ended must not be tried again."""
+    try:
+        return end([one])[0]
+    except OperationalError as error:
+        return error
 
 
 def _end(ended: Sequence[Ended]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from chat import capacity
@@ -65,7 +65,7 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
         await _respond(send, refused.status, refused.body, refused.headers.items())
     except ClientGone:
         pass
-    except DatabaseError:
+    except (OperationalError, InterfaceError):
         logger.exception("The database failed")
         away = _name(database_away())
         await _respond(send, away.status, away.body, away.headers.items())

@@ -305,9 +305,11 @@ def _message(given: Any, path: str) -> ChatMessage:
         # The SDKs send back what they have made of the content, and an empty list where there are calls alone.
         fields.pop("parsed", None)
         content = content or None
-    # What the model said when it declined, sent back.
-    what = "refusal" if role == "assistant" and not content and fields.get("refusal") else "content"
-    content = _content(fields.pop(what, content), f"{path}.{what}", role)
+    content = _content(content, f"{path}.content", role)
+    if role == "assistant" and (declined := fields.pop("refusal", None)):
+        # What the model said when it declined, sent back: its words like others.
+        said = (content,) if isinstance(content, str) else content
+        content = (*filter(None, said), _text(declined, f"{path}.refusal"))
     calls = _list(fields.pop("tool_calls", None) or [], f"{path}.tool_calls")
     call_id = _text(fields.pop("tool_call_id", None) or "", f"{path}.tool_call_id")
     name = _text(fields.pop("name", None) or "", f"{path}.name")

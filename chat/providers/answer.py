@@ -87,7 +87,7 @@ class Answer:
         """
         if call_id:
             return self._numbers.setdefault(call_id, self.calls)
-        return self.calls if name else max(self.calls - 1, 0)
+        return self.calls if name and not self._numbers else max(self.calls - 1, 0)
 
     def events(self, lines: Iterable[bytes], read: Callable[[bytes, "Answer"], None]) -> Iterator[Delta | UsedSoFar]:
         """What these lines say, by an adapter's way of reading one. Where one is an error, what was said before it is

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.attempt import Attempt, Deadlines
-from chat.breaker import Breaker, Rules, begin_probe, end_probe, hold_probe, record, verdict_of
+from chat.breaker import Breaker, Rules, begin_probe, end_probe, hear_probe, hold_probe, record, verdict_of
 from chat.providers.base import (
     AuthenticationFailed,
     InvalidRequest,
@@ -40,6 +40,23 @@ def probed(breaker: Breaker, verdict: Any, now: float) -> Breaker:
     probing = begin_probe(breaker, RULES, probe="p", now=now)
     assert (probing.state, probing.probe) == ("half_open", "p")
     return end_probe(probing, RULES, probe="p", verdict=verdict, now=now)
+
+
+def heard(breaker: Breaker) -> Breaker:
+    return hear_probe(begin_probe(breaker, RULES, probe="p", now=6), probe="p", now=7)
+
+
+def test_a_first_word_closes_it_and_the_end_tells_for_how_long():
+    closed = heard(opened())
+    assert (closed.state, closed.since, closed.recent) == ("closed", 7, ())
+
+    well = end_probe(closed, RULES, probe="p", verdict="answered", now=9)
+    broken = end_probe(closed, RULES, probe="p", verdict="failed", now=9)
+
+    assert (well.state, well.probe, well.openings) == ("closed", "", 0)
+    assert (broken.state, broken.openings, broken.wait_s(9)) == ("open", 2, 2 * RULES.cool_down_s)
+    assert end_probe(closed, RULES, probe="another", verdict="failed", now=9) == closed
+    assert hear_probe(closed, probe="p", now=8) == closed
 
 
 def test_it_opens_with_enough_failures_among_the_last_attempts():

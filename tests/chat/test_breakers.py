@@ -106,7 +106,7 @@ def test_one_process_tries_the_upstream_out_and_its_answer_closes_it_for_all(pro
     assert probe
     assert other is None
     assert one.admit(KEY) is None
-    do(one.begin_probe(KEY, probe), one.note(KEY, "answered", probe))
+    do(one.begin_probe(KEY, probe, first_word_s=20), one.note(KEY, "answered", probe))
     clock.now += FRESH_S
     do(two.refresh())
     assert [one.admit(KEY), two.admit(KEY)] == ["", ""]
@@ -121,7 +121,7 @@ def test_a_probe_that_fails_opens_it_for_longer(process, clock):
     one.admit(KEY)
     do(one.refresh())
     probe = one.admit(KEY)
-    do(one.begin_probe(KEY, probe), one.note(KEY, "failed", probe))
+    do(one.begin_probe(KEY, probe, first_word_s=20), one.note(KEY, "failed", probe))
 
     assert one.admit(KEY) is None
     assert one.wait_s(KEY) == 10
@@ -153,13 +153,33 @@ def test_a_process_that_dies_with_the_probe_holds_nobody_up_for_ever(process, cl
     one.admit(KEY)
     do(one.refresh())
     probe = one.admit(KEY)
-    do(one.begin_probe(KEY, probe))
+    do(one.begin_probe(KEY, probe, first_word_s=20))
 
-    clock.now += settings.TOTAL_TIMEOUT_S
+    # Its own time, and some for a place, a connection and the way to here.
+    clock.now += 20
     do(two.refresh())
     assert two.admit(KEY) is None
+    clock.now += 1 + settings.CONNECT_TIMEOUT_S + CLAIM_S
     do(two.refresh())
     assert two.admit(KEY) not in (None, "", probe)
+
+
+def test_a_probe_lets_the_others_in_with_its_first_word_and_keeps_them_out_for_longer_if_it_breaks_off(process, clock):
+    one = process()
+    do(*(one.note(KEY, "failed", "") for _ in range(3)))
+    for wait_s in (5, 10, 20):
+        assert one.wait_s(KEY) == wait_s
+        clock.now += wait_s
+        one.admit(KEY)
+        do(one.refresh())
+        probe = str(one.admit(KEY))
+        do(one.begin_probe(KEY, probe, first_word_s=20), one.hear_probe(KEY, probe))
+        assert one.admit(KEY) == ""
+        do(one.note(KEY, "failed", probe))
+        assert one.admit(KEY) is None
+
+    assert states() == ["open", *["half_open", "closed", "open"] * 3]
+    assert BreakerChange.objects.latest("id").why == "probe_failed"
 
 
 def test_failures_from_before_it_was_closed_do_not_open_it_again(process, clock):

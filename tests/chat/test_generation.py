@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import threading
+import time
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -248,3 +250,32 @@ def test_the_log_in_redis_expires_by_itself(upstream: Upstream):
 
     with Redis.from_url(settings.REDIS_URL) as redis:
         assert 0 < redis.ttl(f"sluice:answer:2:{reply.id}") <= 3600
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_ends_between_two_attempts_leaves_no_call_running(upstream, monkeypatch):
+    force_candidate()
+    set_error_rate(upstream, gemini=1.0)
+    reply, job = send()
+    real, inside = services.next_attempt, threading.Event()
+
+    def slow(*what: Any) -> Job:
+        moved = real(*what)
+        inside.set()
+        time.sleep(0.3)
+        return moved
+
+    monkeypatch.setattr(services, "next_attempt", slow)
+
+    async def end() -> None:
+        generation.start(job)
+        while not inside.is_set():
+            await asyncio.sleep(0.01)
+        await generation.drain(0)
+
+    run(end())
+
+    reply.refresh_from_db()
+    assert (reply.state, reply.error) == ("failed", "abandoned")
+    outcomes = ModelCall.objects.order_by("attempt").values_list("outcome", flat=True)
+    assert list(outcomes) == ["error", "abandoned"]

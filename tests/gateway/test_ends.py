@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -31,10 +31,16 @@ from gateway.wire_request import parse_completion
 from metrics.models import ModelCall
 from metrics.pricing import Usage
 from tests.chat.factories import UserFactory
+from tests.gateway.test_failing_upstreams import share
 from tests.gateway.test_limits import HELLO, make, reserve, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no server that restarts")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_moved_by_chance() -> None:
+    share(0)
 
 
 def key_text(**fields: Any) -> str:
@@ -94,6 +100,25 @@ def test_a_commit_that_nobody_heard_of_is_settled_once(monkeypatch, others):
 
     assert (spending().spent, spending().reserved) == (spent, 0)
     assert set(ModelCall.objects.values_list("outcome", flat=True)) == {"ok"}
+
+
+def test_a_connection_that_goes_between_two_ends_is_the_fault_of_the_second_alone(monkeypatch):
+    first, second = begun(asked(key_text()), asked(key_text()))
+    real = answering._end
+
+    def goes(ended: Sequence[Ended]) -> None:
+        if len(ended) > 1:
+            raise ValueError("what one vendor says")
+        if ended[0].job is second:
+            raise OperationalError("server closed the connection unexpectedly")
+        real(ended)
+
+    monkeypatch.setattr(answering, "_end", goes)
+
+    told = answering.end([ended(first), ended(second)])
+
+    assert told[0] is None
+    assert isinstance(told[1], OperationalError)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,17 @@ def test_what_a_model_declined_goes_back_to_it_as_its_words(client, vendor, cont
     assert vendor.asked[0]["messages"][1] == {"role": "assistant", "content": "I can't."}
 
 
+def test_what_a_model_said_before_it_declined_goes_back_too(client, vendor):
+    vendor.says = openai_says({"content": "Well, "}, *SORRY)
+    message = client.chat.completions.create(model="chat-model", messages=HELLO).choices[0].message
+    assert (message.content, message.refusal) == ("Well, ", "I'm sorry, I can't.")
+
+    client.chat.completions.create(model="chat-model", messages=[*HELLO, message.to_dict(), *HELLO])
+
+    parts = vendor.asked[1]["messages"][1]["content"]
+    assert [part["text"] for part in parts] == ["Well, ", "I'm sorry, I can't."]
+
+
 # --- what was used ---
 
 

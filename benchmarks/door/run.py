@@ -5,7 +5,7 @@ are two of each product, which share both cores with the vendor, the load and Sl
 whole time and are measured by turns, so that all meet the same machine; a figure is the median of its rounds. Sluice
 has PostgreSQL and Redis and records every call durably; the peers record nothing. A peer that is not given is left out:
 ``--litellm DIR`` is a virtual environment with ``litellm[proxy]``, ``--portkey DIR`` a folder with
-``@portkey-ai/gateway``.
+``@portkey-ai/gateway`` and ``"overrides": {"@hono/node-server": "1.14.1"}``: with newer ones its streams are errors.
 """
 
 import argparse

@@ -26,7 +26,7 @@ class Rules:
     """Opens when ``failures`` of the last ``attempts`` failed, those of the last ``window_s`` seconds.
 
     Then it stays open for ``cool_down_s``, twice as long after each probe that failed, ``longest_cool_down_s`` at most.
-    A probe has ``claim_s`` to begin and ``probe_s`` to end, before it is taken for lost.
+    A probe has ``claim_s`` to begin, before it is taken for lost.
     """
 
     failures: int
@@ -35,7 +35,6 @@ class Rules:
     cool_down_s: float
     longest_cool_down_s: float
     claim_s: float
-    probe_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +96,11 @@ def begin_probe(breaker: Breaker, rules: Rules, *, probe: str, now: float) -> Br
     return replace(breaker, state="half_open", since=since, probe=probe, until=now + rules.claim_s)
 
 
-def hold_probe(breaker: Breaker, rules: Rules, *, probe: str, now: float) -> Breaker:
-    """The probe begins; one that came too late changes nothing."""
+def hold_probe(breaker: Breaker, *, probe: str, until: float) -> Breaker:
+    """The probe begins, and is taken for lost at ``until``; one that came too late changes nothing."""
     if breaker.state != "half_open" or breaker.probe != probe:
         return breaker
-    return replace(breaker, until=now + rules.probe_s)
+    return replace(breaker, until=until)
 
 
 def hear_probe(breaker: Breaker, *, probe: str, now: float) -> Breaker:

@@ -9,7 +9,7 @@ Redis every breaker is closed.
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from api.pause import Pause
 from chat import breaker as machine
 from chat.breaker import Breaker, Rules, Verdict
 from chat.capacity import QUEUE_WAIT_S
@@ -70,12 +71,15 @@ class Breakers:
         self._clock = clock
         self._copies: dict[str, _Copy] = {}
         self._lock = Lock()
+        # Through the attribute: tests turn the clock on.
+        self._redis_pause = Pause(LEAVE_ALONE_S, lambda: self._clock())
         self.forget()
 
     def forget(self) -> None:
         """Begin anew, with every breaker closed until the next look."""
         self._copies.clear()
-        self._looked_at = self._away_until = self._complained_at = float("-inf")
+        self._looked_at = self._complained_at = float("-inf")
+        self._redis_pause.end()
 
     async def refresh(self) -> None:
         """Look at every breaker again where the copies are too old, or one of them waits for a probe."""
@@ -104,9 +108,8 @@ class Breakers:
 
     async def begin_probe(self, key: str, probe: str, *, first_word_s: float) -> None:
         """The attempt that is a probe is made now; its first word may take so long."""
-        longest_s = QUEUE_WAIT_S + settings.CONNECT_TIMEOUT_S + first_word_s + CLAIM_S
-        own = replace(rules(), probe_s=longest_s)
-        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, own, probe=probe, now=now))
+        most_s = QUEUE_WAIT_S + settings.CONNECT_TIMEOUT_S + first_word_s + CLAIM_S
+        await in_db(self._change, key, lambda found, now: machine.hold_probe(found, probe=probe, until=now + most_s))
 
     async def hear_probe(self, key: str, probe: str) -> None:
         """Its first word came."""
@@ -187,14 +190,14 @@ class Breakers:
 
     def _try(self, ask: Callable[[Redis], Any]) -> Any:
         """What Redis says; ``None``, and every breaker closed, where it says nothing."""
-        now = self._clock()
-        if now < self._away_until:
+        if self._redis_pause.is_on:
             return None
         try:
             return ask(self._redis)
         except (RedisError, OSError) as error:
-            self._away_until = now + LEAVE_ALONE_S
+            self._redis_pause.begin()
             self._copies.clear()
+            now = self._clock()
             if now - self._complained_at >= COMPLAIN_EVERY_S:
                 self._complained_at = now
                 logger.warning("Breakers stay closed: Redis is away", extra={"error": type(error).__name__})
@@ -219,7 +222,6 @@ def rules() -> Rules:
         cool_down_s=settings.BREAKER_COOL_DOWN_S,
         longest_cool_down_s=settings.BREAKER_LONGEST_COOL_DOWN_S,
         claim_s=CLAIM_S,
-        probe_s=settings.TOTAL_TIMEOUT_S,
     )
 
 

@@ -6,7 +6,7 @@ Knows routes, attempts and the catalogue's prices; stores nothing.
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from chat.attempt import Attempt
 from chat.providers.base import NotAsked
@@ -22,6 +22,7 @@ def call_start(
     reply_id: UUID,
     route: Route,
     *,
+    call_id: UUID,
     unit: str,
     attempt: int,
     served_model: str,
@@ -29,11 +30,10 @@ def call_start(
     now: datetime,
     surface: str = SURFACE,
     application: str = "",
-    call_id: UUID | None = None,
 ) -> CallStart:
-    """An attempt about to be made for a reply. ``call_id`` is its row's, a fresh one by default."""
+    """An attempt about to be made for a reply. ``call_id`` is its row's."""
     return CallStart(
-        id=call_id or uuid4(),
+        id=call_id,
         answer_id=reply_id,
         attempt=attempt,
         surface=surface,

@@ -1,9 +1,10 @@
 """Ending asyncio tasks for good, and what must be done to its end all the same. Knows nothing of what they do."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 AGAIN_S = 0.5
 # The loop keeps weak references to tasks only.
 _outliving: "set[asyncio.Task[Any]]" = set()
@@ -24,19 +25,21 @@ async def running_after(tasks: "Iterable[asyncio.Task[Any]]", grace_s: float) ->
     return (await asyncio.wait(running, timeout=grace_s))[1] if running else running
 
 
-async def to_its_end(future: "asyncio.Future[Any]") -> None:
-    """Wait until it is done, whatever its result, however often one is cancelled meanwhile; then be cancelled."""
+async def to_its_end(work: Coroutine[Any, Any, T], keep: Callable[[T], None]) -> None:
+    """Do it and keep what comes of it, however often one is cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(work)
     is_cancelled = False
-    while not future.done():
+    while not task.done():
         try:
-            await asyncio.wait({future})
+            await asyncio.wait({task})
         except asyncio.CancelledError:
             is_cancelled = True
+    keep(task.result())
     if is_cancelled:
         raise asyncio.CancelledError
 
 
-async def outlive(work: "Coroutine[Any, Any, Any]") -> None:
+async def outlive(work: Coroutine[Any, Any, Any]) -> None:
     """Do it. Who is cancelled meanwhile goes, and it is done nevertheless: ``outlived`` waits for that."""
     task = asyncio.ensure_future(work)
     _outliving.add(task)

@@ -85,11 +85,11 @@ class Answer:
     """The life of one answer."""
 
     def __init__(self, job: Job) -> None:
-        self._job = job
         self.reply_id = job.reply_id
         self._log = LiveLog(job.reply_id)
         self._saved, self._saved_at = 0, time.monotonic()
         self._deadline = time.monotonic() + settings.TOTAL_TIMEOUT_S
+        self._take(job)
 
     async def run(self) -> None:
         """Generate until there is an answer or nothing left to try; always leaves an ended reply and calls."""
@@ -102,35 +102,33 @@ class Answer:
 
     async def _generate(self) -> None:
         stop = asyncio.create_task(self._log.stop_requested.wait())
-        attempt = new_attempt(self._job.served_model, self._deadline)
         try:
             while True:
-                with tracing.call_span(self._job, attempt):
-                    await self._try(attempt, stop)
-                following = None if stop.done() else self._next_step(attempt)
+                with tracing.call_span(self._job, self._attempt):
+                    await self._try(self._attempt, stop)
+                following = None if stop.done() else self._next_step(self._attempt)
                 if following is None:
                     break
                 await asyncio.sleep(following.pause_s)
-                moving = in_db(services.next_attempt, self._job, following.model, attempt, timezone.now())
-                moved = asyncio.ensure_future(moving)
-                try:
-                    await to_its_end(moved)
-                finally:
-                    # The process may end meanwhile: the call that was opened is the one to end then.
-                    self._job, attempt = moved.result(), new_attempt(following.model, self._deadline)
+                # The process may end meanwhile: the call that was opened is the one to end then.
+                moving = in_db(services.next_attempt, self._job, following.model, self._attempt, timezone.now())
+                await to_its_end(moving, self._take)
         except asyncio.CancelledError:
             # The process ends. An attempt that has its outcome already keeps it.
-            if attempt.outcome == "cancelled":
-                attempt.outcome = "abandoned"
+            if self._attempt.outcome == "cancelled":
+                self._attempt.outcome = "abandoned"
             raise
         except Exception:
             # Whatever it was, the person must get a sentence and the call its row.
             logger.exception("An answer failed unexpectedly")
-            attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
+            self._attempt.fail(ProviderUnavailable("The answer failed inside Sluice.", error_class="internal"))
         finally:
             await end_tasks((stop,))
-            tracing.end_answer(attempt)
-            await outlive(self._end(attempt))
+            tracing.end_answer(self._attempt)
+            await outlive(self._end(self._attempt))
+
+    def _take(self, job: Job) -> None:
+        self._job, self._attempt = job, new_attempt(job.served_model, self._deadline)
 
     async def _try(self, attempt: Attempt, stop: asyncio.Task[Any]) -> None:
         running = run_attempt(

@@ -38,7 +38,7 @@ class Refusals:
         """Tell Redis what was gathered; the process ends."""
         if self._telling is not None and self._telling.get_loop() is asyncio.get_running_loop():
             self._telling.cancel()
-        await in_db(self._tell)
+        await self._tell()
 
     def counted(self) -> dict[tuple[str, str], int]:
         """All there were, by surface and code; nothing without Redis."""
@@ -54,18 +54,23 @@ class Refusals:
 
     async def _tell_soon(self) -> None:
         await asyncio.sleep(GATHER_S)
-        await in_db(self._tell)
+        await self._tell()
 
-    def _tell(self) -> None:
+    async def _tell(self) -> None:
         gathered, self._gathered = self._gathered, Counter()
+        if not await in_db(self._add, gathered):
+            # With the next one. There are no more names than codes.
+            self._gathered.update(gathered)
+
+    def _add(self, gathered: Counter[str]) -> bool:
         try:
             with self._redis.pipeline() as pipe:
                 for name, count in gathered.items():
                     pipe.hincrby(_NAME, name, count)
                 pipe.execute()
         except (RedisError, OSError):
-            # With the next one. There are no more names than codes.
-            self._gathered.update(gathered)
+            return False
+        return True
 
 
 refusals = Refusals(connect(settings.REDIS_URL))

@@ -5,12 +5,11 @@ No network call happens in here, so none can happen inside a transaction.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import count
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -21,6 +20,7 @@ from chat.attempt import Attempt, clean
 from chat.calls import call_end, call_start, route_after
 from chat.log_context import bind
 from chat.models import Conversation, Message, User
+from chat.prompts import prompt
 from chat.providers.base import ChatMessage
 from chat.providers.registry import find_model
 from metrics import services as metrics_services
@@ -31,7 +31,6 @@ from rollout.services import Route
 logger = logging.getLogger(__name__)
 
 TITLE_CHARS = 60
-TURNS_A_PAGE = 50
 # A reply whose process has not been heard of for this long has died with it.
 DEAD_AFTER = timedelta(seconds=60)
 
@@ -90,7 +89,7 @@ def send(
             question = Message(
                 conversation=conversation, role=Message.Role.USER, text=text, created_at=now, client_id=client_id
             )
-            turns = _prompt(question, with_earlier=not is_new)
+            turns = prompt(question, with_earlier=not is_new)
             return _open_reply(user, question, turns, language, now, new=[question])
     except (IntegrityError, AnswerRefused) as refused:
         # The same send came before, or a reply is still running.
@@ -115,7 +114,7 @@ def retry(*, user: User, reply_id: UUID, language: str, now: datetime) -> tuple[
             if conversation.messages.filter(state=Message.State.RUNNING).exists():
                 raise AnswerRefused("busy")
             Message.objects.filter(pk=old.pk).update(replaced=True)
-            return _open_reply(user, old.reply_to, _prompt(old.reply_to, with_earlier=True), language, now)
+            return _open_reply(user, old.reply_to, prompt(old.reply_to, with_earlier=True), language, now)
     except IntegrityError:
         raise AnswerRefused("busy") from None
 
@@ -177,25 +176,35 @@ def close_attempt(job: Job, attempt: Attempt, now: datetime) -> None:
 
 def next_attempt(job: Job, served_model: str, attempt: Attempt, now: datetime) -> Job:
     """Close a failed attempt and open the next one, by ``served_model``: one transaction."""
-    route = route_after(job.route, attempt)
+    following = replace(
+        job,
+        call_id=uuid4(),
+        opened_at=now,
+        attempt=job.attempt + 1,
+        route=route_after(job.route, attempt),
+        served_model=served_model,
+        probe=None,
+    )
     with transaction.atomic():
         close_attempt(job, attempt, now)
-        number = job.attempt + 1
-        call_id = metrics_services.open_call(
-            call_start(
-                job.reply_id,
-                route,
-                unit=job.unit,
-                attempt=number,
-                served_model=served_model,
-                is_demo=job.is_demo,
-                now=now,
-            )
-        )
+        _open_call(following)
         Message.objects.filter(id=job.reply_id).update(served_model=served_model)
-    bind(call_id=call_id)
-    return replace(
-        job, call_id=call_id, opened_at=now, attempt=number, route=route, served_model=served_model, probe=None
+    bind(call_id=following.call_id)
+    return following
+
+
+def _open_call(job: Job) -> None:
+    metrics_services.open_call(
+        call_start(
+            job.reply_id,
+            job.route,
+            call_id=job.call_id,
+            unit=job.unit,
+            attempt=job.attempt,
+            served_model=job.served_model,
+            is_demo=job.is_demo,
+            now=job.opened_at,
+        )
     )
 
 
@@ -296,23 +305,9 @@ def _open_reply(
         served_model=served,
         alive_at=now,
     )
-    rows.add_messages([*new, reply])
-    call_id = metrics_services.open_call(
-        call_start(
-            reply.id,
-            route,
-            unit=user.unit,
-            attempt=1,
-            served_model=served,
-            is_demo=user.is_demo,
-            now=now,
-        )
-    )
-    bind(answer_id=reply.id, call_id=call_id, rollout=route.rollout, arm=route.arm, reason=route.reason)
-    rollout_services.log_route(route, served_model=served, unit=user.unit, call_id=call_id)
-    return reply, Job(
+    job = Job(
         reply_id=reply.id,
-        call_id=call_id,
+        call_id=uuid4(),
         opened_at=now,
         attempt=1,
         unit=user.unit,
@@ -322,30 +317,8 @@ def _open_reply(
         is_demo=user.is_demo,
         probe=admission.probe,
     )
-
-
-def _prompt(question: Message, *, with_earlier: bool) -> list[ChatMessage]:
-    """The newest turns that fit into CONTEXT_CHARS, oldest first, the question last."""
-    turns = [ChatMessage(role="user", content=question.text)]
-    room = settings.CONTEXT_CHARS - len(question.text)
-    for role, text in _said_before(question) if with_earlier else ():
-        room -= len(text)
-        if room < 0:
-            break
-        turns.append(ChatMessage(role="user" if role == Message.Role.USER else "assistant", content=text))
-    return turns[::-1]
-
-
-def _said_before(question: Message) -> Iterator[tuple[str, str]]:
-    """Role and text, newest first. Read by the page: one statement is enough for nearly all."""
-    said = (
-        question.conversation.messages.filter(created_at__lt=question.created_at, replaced=False)
-        .exclude(text="")
-        .order_by("-created_at")
-        .values_list("role", "text")
-    )
-    for start in count(0, TURNS_A_PAGE):
-        page = list(said[start : start + TURNS_A_PAGE])
-        yield from page
-        if len(page) < TURNS_A_PAGE:
-            return
+    rows.add_messages([*new, reply])
+    _open_call(job)
+    bind(answer_id=reply.id, call_id=job.call_id, rollout=route.rollout, arm=route.arm, reason=route.reason)
+    rollout_services.log_route(route, served_model=served, unit=user.unit, call_id=job.call_id)
+    return reply, job

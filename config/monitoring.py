@@ -95,7 +95,7 @@ def _breakers() -> Iterator[Metric]:
 
 
 def _refusals() -> Iterator[Metric]:
-    told = "Requests that were turned away before a model was asked"
+    told = "Requests that were turned away, or failed, without a call's row"
     family = CounterMetricFamily("sluice_refused_requests", told, labels=("surface", "code"))
     for labels, count in refusals.counted().items():
         family.add_metric(labels, count)

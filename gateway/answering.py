@@ -144,14 +144,13 @@ class Answer:
 
     async def _move_on(self, model: str) -> bool:
         """To the next attempt. Who hangs up meanwhile leaves the call that was opened, and it is the one to end."""
-        moved = asyncio.ensure_future(in_db(next_call, self.job, model, self.attempt, timezone.now()))
-        try:
-            await to_its_end(moved)
-        finally:
-            following = moved.result()
-            if following is not None:
-                self.job, self.attempt = following, self._new_attempt()
-        return following is not None
+        before = self.job
+        await to_its_end(in_db(next_call, before, model, self.attempt, timezone.now()), self._take)
+        return self.job is not before
+
+    def _take(self, following: Job | None) -> None:
+        if following is not None:
+            self.job, self.attempt = following, self._new_attempt()
 
     def _new_attempt(self) -> Attempt:
         effort = self.job.completion.options.reasoning_effort

@@ -57,22 +57,11 @@ async def application_v1(scope: Scope, receive: Receive, send: Send) -> None:
     open_log_context()
     try:
         await _dispatch(scope, receive, send)
-    except ApiError as refused:
-        if "X-Sluice-Call" not in refused.headers:
-            # Of all others there is a row.
-            refusals.note(SURFACE, refused.code)
-            _name(refused)
-        await _respond(send, refused.status, refused.body, refused.headers.items())
     except ClientGone:
         pass
-    except (OperationalError, InterfaceError):
-        logger.exception("The database failed")
-        away = _name(database_away())
-        await _respond(send, away.status, away.body, away.headers.items())
-    except Exception:
-        logger.exception("A request failed unexpectedly")
-        broken = _name(ApiError(500, "Something went wrong inside Sluice.", code="internal"))
-        await _respond(send, broken.status, broken.body, broken.headers.items())
+    except Exception as error:  # noqa: BLE001
+        refused = _refusal(error)
+        await _respond(send, refused.status, refused.body, refused.headers.items())
 
 
 async def drain(grace_s: float) -> None:
@@ -272,11 +261,21 @@ def _facts(job: Job) -> dict[str, str]:
     }
 
 
-def _name(error: ApiError) -> ApiError:
-    """By an id that the log has too: who was turned away may ask why."""
-    error.headers["X-Request-Id"] = str(uuid4())
-    logger.info("Refused: %s", error.code, extra={"request_id": error.headers["X-Request-Id"], "param": error.param})
-    return error
+def _refusal(error: Exception) -> ApiError:
+    """What is told of it. Where no row says what happened, it is counted, and has an id that the log has too."""
+    if isinstance(error, ApiError):
+        refused = error
+    elif isinstance(error, OperationalError | InterfaceError):
+        logger.error("The database failed", exc_info=error)
+        refused = database_away()
+    else:
+        logger.error("A request failed unexpectedly", exc_info=error)
+        refused = ApiError(500, "Something went wrong inside Sluice.", code="internal")
+    if "X-Sluice-Call" not in refused.headers:
+        refusals.note(SURFACE, refused.code)
+        request_id = refused.headers["X-Request-Id"] = str(uuid4())
+        logger.info("Refused: %s", refused.code, extra={"request_id": request_id, "param": refused.param})
+    return refused
 
 
 def _about(error: ApiError, job: Job) -> ApiError:

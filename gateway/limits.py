@@ -125,7 +125,7 @@ def settle_tokens(answers: Iterable[Settled]) -> None:
             used = sum(_total(usage, reservation.tokens) for usage, _cost in attempts if usage is not None)
             tokens[reservation.key_id, reservation.minute] += used - reservation.tokens
     for (key_id, minute), by in tokens.items():
-        count(f"gateway:tokens:{key_id}:{minute}", by, keep_s=2 * MINUTE_S)
+        _add(f"tokens:{key_id}:{minute}", by)
 
 
 def settle_dollars(answers: Iterable[Settled]) -> None:
@@ -205,7 +205,7 @@ def _total(usage: Usage, otherwise: int) -> int:
 
 def _put_back(key: ApiKey, minute: int, tokens: int) -> None:
     if tokens:
-        count(f"gateway:tokens:{key.pk}:{minute}", -tokens, keep_s=2 * MINUTE_S)
+        _add(f"tokens:{key.pk}:{minute}", -tokens)
 
 
 def _count(name: str, by: int, limit: int | None) -> bool | None:
@@ -214,14 +214,17 @@ def _count(name: str, by: int, limit: int | None) -> bool | None:
     """
     if limit is None:
         return None
-    key = f"gateway:{name}"
-    after = count(key, by, keep_s=2 * MINUTE_S)
+    after = _add(name, by)
     if after is None:
         return None
     if after <= limit:
         return True
-    count(key, -by, keep_s=2 * MINUTE_S)
+    _add(name, -by)
     return False
+
+
+def _add(name: str, by: int) -> int | None:
+    return count(f"gateway:{name}", by, keep_s=2 * MINUTE_S)
 
 
 def _never(why: str, code: str) -> ApiError:

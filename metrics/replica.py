@@ -7,7 +7,6 @@ how old they are is read where they are.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
@@ -18,6 +17,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 from django.db.models import Model
 
+from api.pause import Pause
 from metrics.models import RollupState
 
 logger = logging.getLogger(__name__)
@@ -25,13 +25,12 @@ logger = logging.getLogger(__name__)
 ALIAS = "replica"
 # Roll-ups stand as of a moment; one that is further behind the primary's is not shown.
 MOST_LAG = timedelta(minutes=1)
-# After a replica has failed, it is left alone for this long, so that no page waits for it again.
-REST_S = 30.0
+# For the process.
+_pause = Pause(30.0)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _is_read: ContextVar[bool] = ContextVar("replica_is_read", default=False)
-_rests_until = 0.0
 
 
 class Router:
@@ -69,7 +68,7 @@ def from_replica(read: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _keeps_up() -> bool:
-    if ALIAS not in settings.DATABASES or time.monotonic() < _rests_until:
+    if ALIAS not in settings.DATABASES or _pause.is_on:
         return False
     # In this order: what the primary has rolled up since is lag too, and never hides any.
     try:
@@ -89,6 +88,5 @@ def _rolled_at(alias: str) -> Any:
 
 
 def _rest(why: str) -> None:
-    global _rests_until
-    _rests_until = time.monotonic() + REST_S
+    _pause.begin()
     logger.error("The primary is read in the read replica's place: %s", why)

@@ -124,12 +124,12 @@ def redis_server() -> "Iterator[Redis]":
 
 @pytest.fixture(autouse=True)
 def _empty_redis(redis_server: "Redis") -> None:
-    from api import counting
+    from api.counting import redis_pause
     from chat.admission import breakers
 
     redis_server.flushall()
     breakers.forget()
-    counting.forget()
+    redis_pause.end()
 
 
 # --- The database ---------------------------------------------------------------------------

@@ -25,17 +25,19 @@ def failing(context: Any) -> dict[str, Any]:
     standing = breakers.standing(settings.CHAT_MODELS)
     now = timezone.now()
     told = [
-        _in_words(breaker, now) % {"model": settings.CHAT_MODELS[key]["label"]}
+        _in_words(settings.CHAT_MODELS[key]["label"], breaker, now)
         for key, breaker in standing.items()
         if breaker.state != "closed"
     ]
     return {"told": told, "history": reverse("admin:chat_breakerchange_changelist")}
 
 
-def _in_words(breaker: Breaker, now: datetime) -> str:
-    if breaker.state == "half_open":
-        return _("%(model)s has failed too often: one request is trying it out.")
-    if breaker.wants_probe(now.timestamp()):
-        return _("%(model)s has failed too often: the next request will try it out.")
+def _in_words(model: str, breaker: Breaker, now: datetime) -> str:
     until = timezone.localtime(datetime.fromtimestamp(breaker.until, UTC))
-    return _("%(model)s has failed too often: it is left alone until {moment}.").format(moment=f"{until:%H:%M:%S}")
+    if breaker.state == "half_open":
+        told = _("%(model)s has failed too often: one request is trying it out.")
+    elif breaker.wants_probe(now.timestamp()):
+        told = _("%(model)s has failed too often: the next request will try it out.")
+    else:
+        told = _("%(model)s has failed too often: it is left alone until %(moment)s.")
+    return told % {"model": model, "moment": f"{until:%H:%M:%S}"}

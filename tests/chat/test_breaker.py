@@ -21,7 +21,7 @@ from chat.providers.base import (
     Unsupported,
 )
 
-RULES = Rules(failures=3, attempts=5, window_s=10, cool_down_s=4, longest_cool_down_s=10, claim_s=2, probe_s=6)
+RULES = Rules(failures=3, attempts=5, window_s=10, cool_down_s=4, longest_cool_down_s=10, claim_s=2)
 
 
 def after(*results: bool, every_s: float = 1.0) -> Breaker:
@@ -112,12 +112,12 @@ def test_a_probe_that_shows_nothing_leaves_the_turn_to_the_next():
 def test_a_lost_probe_is_replaced_and_what_it_says_then_counts_for_nothing():
     claimed = begin_probe(opened(), RULES, probe="lost", now=6)
     assert [claimed.wants_probe(now) for now in (7.9, 8)] == [False, True]
-    probing = hold_probe(claimed, RULES, probe="lost", now=7)
+    probing = hold_probe(claimed, probe="lost", until=13)
     assert [probing.wants_probe(now) for now in (12.9, 13)] == [False, True]
     second = begin_probe(probing, RULES, probe="second", now=13)
 
     assert second.probe == "second"
-    assert hold_probe(second, RULES, probe="lost", now=14) == second
+    assert hold_probe(second, probe="lost", until=20) == second
     assert end_probe(second, RULES, probe="lost", verdict="answered", now=14) == second
     assert end_probe(second, RULES, probe="second", verdict="answered", now=14).state == "closed"
 

@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from threading import Thread
@@ -13,7 +13,6 @@ import pytest
 
 from config.web import HOST, Server, server
 from gateway import answering
-from gateway.answering import Asked, Ended
 from gateway.keys import create_key
 from gateway.models import Spending
 from metrics.models import ModelCall
@@ -55,6 +54,16 @@ def request() -> tuple[bytes, bytes]:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode(), body
 
 
+def slowly(work: Callable[[Any], Any], seconds: float) -> Callable[[Any], Any]:
+    """As a database does that has much to do."""
+
+    def after_a_while(batch: Any) -> Any:
+        time.sleep(seconds)
+        return work(batch)
+
+    return after_a_while
+
+
 def read(line: socket.socket, until: bytes | None = None) -> bytes:
     line.settimeout(20)
     data = b""
@@ -92,13 +101,7 @@ def test_whose_body_comes_late_is_turned_away():
 
 
 def test_who_was_just_beginning_is_told_too(monkeypatch):
-    real = answering.begin
-
-    def slow(asked: Sequence[Asked]) -> Any:
-        time.sleep(0.4)
-        return real(asked)
-
-    monkeypatch.setattr(answering.beginnings, "_work", slow)
+    monkeypatch.setattr(answering.beginnings, "_work", slowly(answering.begin, 0.4))
     head, body = request()
     with web_process() as (web, port), socket.create_connection((HOST, port)) as line:
         line.sendall(head + body)
@@ -111,13 +114,7 @@ def test_who_was_just_beginning_is_told_too(monkeypatch):
 
 
 def test_last_rows_are_waited_for(monkeypatch):
-    real = answering.end
-
-    def slow(ended: Sequence[Ended]) -> Any:
-        time.sleep(0.8)
-        return real(ended)
-
-    monkeypatch.setattr(answering.ends, "_work", slow)
+    monkeypatch.setattr(answering.ends, "_work", slowly(answering.end, 0.8))
     head, body = request()
     with web_process() as (web, port):
         lines = [socket.create_connection((HOST, port)) for _ in range(3)]

@@ -7,7 +7,8 @@ import pytest
 
 from chat.providers.base import Image
 from gateway.errors import ApiError
-from gateway.wire_request import MAX_DEPTH, Completion, parse_completion
+from gateway.fields import MAX_DEPTH
+from gateway.wire_request import Completion, parse_completion
 
 PNG = "data:image/png;base64,iVBORyBub3QgcmVhbGx5"
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}

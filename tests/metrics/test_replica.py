@@ -66,7 +66,7 @@ class Replica:
 @pytest.fixture
 def replicate(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
     """Makes a replica that has what the database has by then, and the settings name it."""
-    monkeypatch.setattr(replica, "_rests_until", 0.0)
+    replica._pause.end()
     with ExitStack() as running:
 
         def make() -> Replica:

@@ -18,6 +18,7 @@ import django
 import pytest
 from django.conf import settings
 from environs import Env
+from hypothesis import settings as hypothesis_settings
 
 from tests.services import live, postgres
 from tests.services.chromium import find_chromium
@@ -75,6 +76,10 @@ def _enter_environment() -> None:
 
 _enter_environment()
 
+# How long an example takes says more about the machine than about what it shows.
+hypothesis_settings.register_profile("sluice", deadline=None)
+hypothesis_settings.load_profile("sluice")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database-tests", action="store_true", help="only tests that use the database")
@@ -100,9 +105,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if not _uses_database(item)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if _uses_database(item)]
+    elsewhere = [item for item in items if not _is_of_this_database(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if _is_of_this_database(item)]
     # Playwright keeps an event loop running in the main thread from its first use on, where asyncio.run() and
     # Django's ORM then refuse to work: whatever needs no browser runs before it.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+def _is_of_this_database(item: pytest.Item) -> bool:
+    """Long tests that show the same on both databases run with one of them: pages with SQLite, the rest says which."""
+    marker = item.get_closest_marker("only_on")
+    if marker is not None:
+        return bool(marker.args[0] == DATABASE)
+    return item.get_closest_marker("browser") is None or DATABASE == "sqlite"
 
 
 def _uses_database(item: pytest.Item) -> bool:

@@ -59,7 +59,8 @@ def test_a_suggestion_is_sent_with_one_click(page: Page, live_app: str):
     expect(questions(page)).to_have_text(words)
 
 
-def test_a_reload_in_mid_answer_goes_on_and_text_never_shrinks(page: Page, live_app: str):
+def test_a_reload_in_mid_answer_goes_on_and_text_never_shrinks(page: Page, live_app: str, upstream: Upstream):
+    upstream.slow_answer_s = 20
     page.add_init_script("""
         window.lengths = [];
         new MutationObserver(() => {
@@ -72,10 +73,11 @@ def test_a_reload_in_mid_answer_goes_on_and_text_never_shrinks(page: Page, live_
     before = letters(begun(page))
 
     for _ in range(2):
-        page.wait_for_timeout(1200)
+        page.wait_for_timeout(600)
         page.reload()
         assert letters(begun(page)) >= before
         before = letters(reply(page))
+    hurry(upstream)
     ended(page)
 
     lengths = page.evaluate("lengths")

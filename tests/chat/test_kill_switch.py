@@ -35,6 +35,7 @@ def ask(url: str) -> str:
         return reply
 
 
+@pytest.mark.only_on("postgres")
 @pytest.mark.django_db(transaction=True)
 def test_from_the_commit_on_no_process_routes_anybody_to_the_candidate(webs: list[str]) -> None:
     change_rollout("gemini-flash-lite", {"percent": 100}, actor=STAFF)

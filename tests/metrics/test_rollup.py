@@ -237,7 +237,7 @@ ACTIONS = st.lists(
 
 
 @pytest.mark.django_db
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
 def test_totals_never_drift_whatever_happens_in_whatever_order(actions):
     with transaction.atomic():

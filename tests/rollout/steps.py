@@ -110,7 +110,7 @@ def saved(answer: Any) -> bool:
     return bool(answer.status_code == 302)
 
 
-def much_traffic(*, now: datetime, calls: int = 8000, slower: float = 0.7, failing: float = 0.01) -> None:
+def much_traffic(*, now: datetime, calls: int = 4000, slower: float = 0.7, failing: float = 0.01) -> None:
     """Calls of 900 people, half of them in each arm, within the last hours; what is given is the candidate's."""
     dice = random.Random(4)
 

@@ -11,7 +11,7 @@ from tests.rollout.factories import ADA
 from tests.rollout.ramp_weeks import World, shares
 from tests.rollout.steps import NAME
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.only_on("postgres")]
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 
 

@@ -266,6 +266,7 @@ def sdk(live_app: str) -> Iterator[OpenFeatureClient]:
     provider.session.close()
 
 
+@pytest.mark.only_on("postgres")
 @pytest.mark.django_db(transaction=True)
 def test_the_stock_sdk_gets_the_arm_of_the_chat_page_for_1000_units(sdk):
     steer(percent=30)

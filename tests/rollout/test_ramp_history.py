@@ -131,6 +131,7 @@ class Ramps(RuleBasedStateMachine):
         assert [line.version for line in lines] == list(range(1, len(lines) + 1))
 
 
+@pytest.mark.only_on("postgres")
 @pytest.mark.django_db
 def test_a_stop_holds_no_stage_is_skipped_and_no_line_is_lost():
     run_state_machine_as_test(
@@ -138,7 +139,6 @@ def test_a_stop_holds_no_stage_is_skipped_and_no_line_is_lost():
         settings=settings(
             max_examples=25,
             stateful_step_count=20,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,
         ),

@@ -24,7 +24,7 @@ from rollout.models import Rollout
 from tests.chat.factories import UserFactory
 from tests.rollout.steps import NAME, much_traffic, rollout
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.only_on("postgres")]
 
 NOW = datetime(2026, 11, 21, 17, 2, tzinfo=UTC)
 

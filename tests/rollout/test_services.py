@@ -270,7 +270,7 @@ def test_a_rollout_that_was_never_changed_stands_since_it_was_made():
 def test_a_decision_that_repeats_is_one_row_and_another_begins_a_new_one():
     look_at(NAME, now=NOW)
     look_at(NAME, now=NOW + timedelta(minutes=1))
-    much_traffic(now=NOW)
+    much_traffic(now=NOW, calls=8000)
     look_at(NAME, now=NOW + timedelta(minutes=2))
 
     new, old = Evaluation.objects.all()

@@ -44,6 +44,16 @@ _LAST_WORD = re.compile(r"(?:^|(?<=\s))[^\W_](?:[^\W_]|[,.!?'’])*$")
 _TAG_END = re.compile(r"</")
 _CLOSING = re.compile(r"(?:</(?:p|h[1-6]|li|ul|ol|blockquote)>\s*)+$")
 _CLOSED_BY_BLANK = ("paragraph_open", "heading_open")
+_BLANK = re.compile(r"\n\n")
+# What begins another item of a list, by what its first token says of its marker.
+_NEXT_ITEM = {
+    **{marker: re.compile(rf"\n{re.escape(marker)} ") for marker in "-*+"},
+    **{marker: re.compile(rf"\n\d{{1,9}}{re.escape(marker)} ") for marker in ".)"},
+}
+# Where a list's items are words alone.
+_LIST_END = re.compile(r"</li>\n</(?:ul|ol)>\s*$")
+# Words, or bold ones, that begin nothing else than a text.
+_TEXT_START = re.compile(r"[^\W\d_]|\*\*[^\W_]")
 # What a bare link begins with; much quicker to look for than the links themselves.
 _LINK_START = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
@@ -58,7 +68,7 @@ class BlockStream:
 
     Text before the last block whose beginning is certain is never looked at again, so the work for
     each delta depends on the length of the last blocks, not of the whole answer. And where plain words, some of them
-    bold, follow words, they are written behind them and nothing is parsed.
+    bold, follow words, or begin another item of a list of words, they are written behind them and nothing is parsed.
     """
 
     def __init__(self) -> None:
@@ -75,8 +85,11 @@ class BlockStream:
         first) on with ``blocks``. Where nothing changed, ``start`` is the number of blocks.
         """
         self._tail += delta
-        if self._open is not None and len(self._tail) <= LINKIFY_CHARS and self._open.takes(delta):
-            return self._append(self._open, delta)
+        if self._open is not None and len(self._tail) <= LINKIFY_CHARS:
+            if self._open.takes(delta):
+                return self._append(self._open, delta)
+            if (change := self._go_on(self._open, delta)) is not None:
+                return change
         groups = list(_top_level_blocks(_MARKDOWN.parse(self._tail)))
         raw = [_raw_html(tokens) for tokens in groups]
         unchanged = _length_of_common_start(self._raw, raw)
@@ -88,18 +101,39 @@ class BlockStream:
         self._settle(groups)
         return change
 
+    def _go_on(self, last: "_OpenText", delta: str) -> tuple[int, list[str]] | None:
+        """A block that ends, or gets another item, with no look at what it was before; ``None`` where that is not so."""
+        if last.separator is None:
+            return None
+        words, *more = last.separator.split(delta)
+        if not more or (words and not last.takes(words)):
+            return None
+        if last.separator is _BLANK:
+            return self._end(last, words, delta[len(words) :])
+        if not all(map(_begins_text, more)):
+            return None
+        last.write(words)
+        for item in more:
+            last.write_item(item)
+        return self._show(last)
+
+    def _end(self, last: "_OpenText", words: str, rest: str) -> tuple[int, list[str]]:
+        start, ended = self._append(last, words)
+        self._settled += len(self._shown)
+        self._tail, self._shown, self._raw, self._open = "", [], [], None
+        _start, following = self.feed(rest)
+        return start, [*ended, *following]
+
     def _append(self, last: "_OpenText", words: str) -> tuple[int, list[str]]:
-        text = (last.spaces + words).rstrip(" ")
-        last.spaces = (last.spaces + words)[len(text) :]
-        end = self._settled + len(self._shown)
-        if not text:
-            return end, []
-        last.in_word = not text.endswith("*")
-        last.html += _BOLD.sub(r"<strong>\1</strong>", text)
+        if last.write(words):
+            return self._show(last)
+        return self._settled + len(self._shown), []
+
+    def _show(self, last: "_OpenText") -> tuple[int, list[str]]:
         # What was parsed is not what is shown any more.
         self._raw[-1] = ""
         self._shown[-1] = last.html + last.closing
-        return end - 1, self._shown[-1:]
+        return self._settled + len(self._shown) - 1, self._shown[-1:]
 
     def _settle(self, groups: Sequence[Sequence[Token]]) -> None:
         """Cut off the blocks that no further text can change.
@@ -131,18 +165,46 @@ class BlockStream:
 class _OpenText:
     """A block whose text goes on where it ends: its HTML up to there, the rest of it, and spaces not shown yet.
 
-    ``in_word`` says that a word may go on too, not only a new one begin.
+    ``in_word`` says that a word may go on too, not only a new one begin. ``separator`` is what ends the block for good,
+    or begins the next item of a list whose items are words alone.
     """
 
     html: str
     closing: str
     spaces: str
     in_word: bool
+    separator: re.Pattern[str] | None
 
     def takes(self, words: str) -> bool:
         """Whether they can be written behind it."""
         following = self.spaces + words
         return (self.in_word or following.startswith(" ")) and _PLAIN.fullmatch(following) is not None
+
+    def write(self, words: str) -> bool:
+        """Write them behind it; whether there is more to be seen than spaces."""
+        text = (self.spaces + words).rstrip(" ")
+        self.spaces = (self.spaces + words)[len(text) :]
+        if text:
+            self.in_word = not text.endswith("*")
+            self.html += _with_bold(text)
+        return bool(text)
+
+    def write_item(self, words: str) -> None:
+        """Write them as the next item."""
+        text = words.rstrip(" ")
+        self.spaces = words[len(text) :]
+        self.in_word = not text.endswith("*")
+        # Behind a marker's space, as in the source.
+        self.html += f"</li>\n<li>{_with_bold(f' {text}')[1:]}"
+
+
+def _with_bold(text: str) -> str:
+    return _BOLD.sub(r"<strong>\1</strong>", text)
+
+
+def _begins_text(item: str) -> bool:
+    """Whether an item of these words is a text, whatever follows them."""
+    return _TEXT_START.match(item) is not None and _PLAIN.fullmatch(f" {item}") is not None
 
 
 def _open_text(tail: str, block: Sequence[Token], html: str) -> _OpenText | None:
@@ -173,7 +235,14 @@ def _open_text(tail: str, block: Sequence[Token], html: str) -> _OpenText | None
         closing=closing[0],
         spaces=tail[len(before) :],
         in_word=end.type == "text" and _LAST_WORD.search(end.content) is not None,
+        separator=_separator(block[0], closing[0]),
     )
+
+
+def _separator(first: Token, closing: str) -> re.Pattern[str] | None:
+    if first.type in _CLOSED_BY_BLANK:
+        return _BLANK
+    return _NEXT_ITEM.get(first.markup) if _LIST_END.match(closing) is not None else None
 
 
 def _top_level_blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.markdown import HIGHLIGHT_CHARS, BlockStream, render_blocks
+from chat.markdown import _MARKDOWN, HIGHLIGHT_CHARS, BlockStream, render_blocks
 
 # What begins, ends or continues blocks, in the ways that change what stands before it.
 FRAGMENTS = (
@@ -50,6 +50,13 @@ FRAGMENTS = (
         ";",
     ),
     *("http://a.b", "\0", "\u2028", "\x0b", "\x85", "\u00a0", "\u202e"),
+)
+# Lists and paragraphs of words, as most answers are, and what breaks them.
+PROSE = st.sampled_from(
+    (
+        *(" word", "Word", "x", " **bold**", "**bold**", "\n- a", "\n- **B** c", "\n- ", "\n\n", "\n\n- e", "\n", " ", "  "),
+        *("\n1. a", "\n2. ", "\n4) u", "\n* d", "\n+ v", "\n - a", "\n  - n", "\n   deep", "- ", "1. ", "# ", "> "),
+    )
 )
 DELTAS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join), max_size=12)
 
@@ -113,6 +120,11 @@ def test_however_a_text_streams_in_it_ends_as_the_whole_rendered_at_once(deltas:
     assert stream(deltas) == render_blocks("".join(deltas))
 
 
+@given(st.lists(st.lists(PROSE, max_size=4).map("".join), max_size=10))
+def test_prose_streams_as_it_renders(deltas: list[str]):
+    assert stream(deltas) == render_blocks("".join(deltas))
+
+
 @given(st.text(max_size=60), st.integers(1, 5))
 def test_any_text_at_all_streams_as_it_renders(text: str, size: int):
     assert stream([text[i : i + size] for i in range(0, len(text), size)]) == render_blocks(text)
@@ -170,6 +182,32 @@ def test_plain_words_and_bold_ones_are_not_parsed(monkeypatch):
         ["<ul>\n<li>one two <strong>three four</strong>, five</li>\n</ul>\n"],
     )
     assert blocks.feed("six") == (0, ["<ul>\n<li>one two <strong>three four</strong>, five six</li>\n</ul>\n"])
+
+
+def test_neither_is_an_item_that_begins_with_words(monkeypatch):
+    blocks = BlockStream()
+    blocks.feed("1. one")
+    monkeypatch.setattr("chat.markdown._MARKDOWN", None)
+
+    assert blocks.feed(" more\n2. **two**, and \n3. three ") == (
+        0,
+        ["<ol>\n<li>one more</li>\n<li><strong>two</strong>, and</li>\n<li>three</li>\n</ol>\n"],
+    )
+    assert blocks.feed("four") == (
+        0,
+        ["<ol>\n<li>one more</li>\n<li><strong>two</strong>, and</li>\n<li>three four</li>\n</ol>\n"],
+    )
+
+
+def test_what_follows_a_blank_line_is_parsed_without_the_paragraph_before_it(monkeypatch):
+    blocks = BlockStream()
+    blocks.feed("one\n\ntwo")
+    parsed: list[str] = []
+    parse = _MARKDOWN.parse
+    monkeypatch.setattr("chat.markdown._MARKDOWN.parse", lambda text: parsed.append(text) or parse(text))
+
+    assert blocks.feed(" three\n\n- four") == (1, ["<p>two three</p>\n", "<ul>\n<li>four</li>\n</ul>\n"])
+    assert parsed == ["\n\n- four"]
 
 
 def test_the_usual_markdown_becomes_html():

@@ -54,7 +54,21 @@ FRAGMENTS = (
 # Lists and paragraphs of words, as most answers are, and what breaks them.
 PROSE = st.sampled_from(
     (
-        *(" word", "Word", "x", " **bold**", "**bold**", "\n- a", "\n- **B** c", "\n- ", "\n\n", "\n\n- e", "\n", " ", "  "),
+        *(
+            " word",
+            "Word",
+            "x",
+            " **bold**",
+            "**bold**",
+            "\n- a",
+            "\n- **B** c",
+            "\n- ",
+            "\n\n",
+            "\n\n- e",
+            "\n",
+            " ",
+            "  ",
+        ),
         *("\n1. a", "\n2. ", "\n4) u", "\n* d", "\n+ v", "\n - a", "\n  - n", "\n   deep", "- ", "1. ", "# ", "> "),
     )
 )

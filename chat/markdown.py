@@ -102,7 +102,7 @@ class BlockStream:
         return change
 
     def _go_on(self, last: "_OpenText", delta: str) -> tuple[int, list[str]] | None:
-        """A block that ends, or gets another item, with no look at what it was before; ``None`` where that is not so."""
+        """A block that ends, or gets another item, with no look at its beginning; ``None`` where it does neither."""
         if last.separator is None:
             return None
         words, *more = last.separator.split(delta)

@@ -80,10 +80,11 @@ async def run_attempt(
     on_reasoning: Callable[[str], None],
     on_tool_call: Callable[[ToolCallDelta], None] | None = None,
     on_refusal: Callable[[str], None] | None = None,
+    rest_s: Callable[[], float] = lambda: 0.0,
 ) -> None:
     """Run it to its outcome, at a place of its upstream's, and tell the breaker. Raises nothing but cancellation.
 
-    ``probe`` is what ``admit`` said; ``None`` asks the breaker now.
+    ``probe`` is what ``admit`` said; ``None`` asks the breaker now. ``rest_s`` is as in ``ChatRequest``.
     """
     model = find_model(model_key)
     if model is None:
@@ -96,6 +97,7 @@ async def run_attempt(
         messages=messages,
         connect_timeout_s=settings.CONNECT_TIMEOUT_S,
         options=options,
+        rest_s=rest_s,
     )
     turn = _Turn(model_key, probe)
     try:

@@ -138,6 +138,7 @@ class Answer:
             probe=self._job.probe,
             on_text=self._on_text,
             on_reasoning=self._on_reasoning,
+            rest_s=self._log.rest_s,
         )
         task = asyncio.create_task(running)
         try:

@@ -30,6 +30,8 @@ ENTRY_EVERY_S_FOR_EACH = 0.001
 # Where the event loop is later than this all the same, they come more rarely still, down to the slowest pace.
 LATE_S = 0.03
 SLOWEST_S = 1.0
+# Where entries come as rarely as that, what answers say is read as rarely: more often, nobody would see it.
+REST_S = 0.25
 # Readers in other processes see what is new this often.
 WRITE_EVERY_S = 0.25
 # A request to stop that another process took is found this soon.
@@ -60,6 +62,10 @@ class LiveLog:
     def text(self) -> str:
         """All of the visible text, to the last piece."""
         return self._said["text"] + "".join(piece for kind, piece in self._pieces if kind == "text")
+
+    def rest_s(self) -> float:
+        """For how long the model may be left alone between two reads, as of now."""
+        return REST_S if self._writer.pace_s >= REST_S else 0.0
 
     def say(self, kind: Kind, text: str = "") -> None:
         """Add a piece. "done" is the last one."""

@@ -51,7 +51,7 @@ class Answer:
         self.calls = 0
         self._numbers: dict[str, int] = {}
         self.has_begun = False
-        self._has_text = False
+        self.has_text = False
         self._told = self.usage
         self._said: list[Delta | UsedSoFar] = []
         # Text of one kind that no delta has yet.
@@ -60,7 +60,7 @@ class Answer:
 
     def text(self, text: str) -> None:
         """Visible text, never empty."""
-        self._has_text = True
+        self.has_text = True
         self._say(TextDelta, text)
 
     def reasoning(self, text: str) -> None:
@@ -135,7 +135,7 @@ class Answer:
             raise ProviderUnavailable(f"{self.vendor}'s answer ended without an end.", error_class="no_finish")
         if self.broken:
             raise ProviderUnavailable(f"{self.vendor} could not finish its answer.", error_class=self.broken)
-        if self.finish_reason == "refused" and not (self._has_text or self.calls):
+        if self.finish_reason == "refused" and not (self.has_text or self.calls):
             raise self.refusal("declined to answer")
         return Finished(finish_reason=self.finish_reason, upstream_model=self.upstream_model, usage=self.usage)
 

@@ -3,7 +3,7 @@
 Knows plain values only: no Django, no clock, no settings, no SDK.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -98,13 +98,15 @@ class ChatRequest:
     """What to ask: the vendor's model id and the turns, oldest first.
 
     ``connect_timeout_s`` bounds opening the connection; the other deadlines of an attempt belong
-    to the caller, who cancels the stream.
+    to the caller, who cancels the stream. ``rest_s`` says, as of each moment, for how many seconds the stream may be
+    left alone once it shows text; 0 is to read all as it comes.
     """
 
     upstream_model: str
     messages: Sequence[ChatMessage]
     connect_timeout_s: float
     options: Options = Options()
+    rest_s: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

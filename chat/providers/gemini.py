@@ -122,7 +122,7 @@ class GeminiProvider:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(ask, response)
-                chunks = Reads(response.content.iter_any(), lambda: answer.is_whole)
+                chunks = Reads(response, answer, request.rest_s)
                 async for lines in data_lines(chunks, "Gemini"):
                     for event in answer.events(lines, _read):
                         yield event

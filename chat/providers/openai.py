@@ -126,7 +126,7 @@ class OpenAIProvider:
             async with self._sender.post(self._template, document, connect_timeout_s=limit) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._desk.refusal(self._ask, response)
-                chunks = Reads(response.content.iter_any(), lambda: answer.is_whole)
+                chunks = Reads(response, answer, request.rest_s)
                 async for lines in data_lines(chunks, "OpenAI"):
                     for event in answer.events(takewhile(DONE.__ne__, lines), _read):
                         yield event

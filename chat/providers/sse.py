@@ -5,8 +5,14 @@ Source: the HTML standard, "Server-sent events". Vendors send each event's data 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from chat.providers.base import ProviderUnavailable
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from chat.providers.answer import Answer
 
 # One event of a stream is a few hundred bytes; a line longer than this is no event.
 MAX_LINE_BYTES = 1 << 20
@@ -15,23 +21,45 @@ SILENCE_S = 1.0
 
 
 class Reads:
-    """A body as it comes. Once ``is_whole`` says that nothing is missing, a silence raises TimeoutError; before that,
-    whoever reads has deadlines, and none is set here for each read.
+    """A body as it comes. Once nothing of the ``answer`` is missing, a silence raises TimeoutError; before that, who
+    reads has deadlines, and none is set here for each read.
+
+    From its first visible text on the body is left alone for ``rest_s()`` seconds before each read, so that what comes
+    meanwhile is received and read at once: the system holds it, as it does for a reader who is slow.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], is_whole: Callable[[], bool]) -> None:
-        self._chunks = chunks
-        self._is_whole = is_whole
+    def __init__(self, response: "ClientResponse", answer: "Answer", rest_s: Callable[[], float]) -> None:
+        self._response = response
+        self._chunks = response.content.iter_any()
+        self._answer = answer
+        self._rest_s = rest_s
 
     def __aiter__(self) -> "Reads":
         return self
 
     def __anext__(self) -> Awaitable[bytes]:
-        return self._soon() if self._is_whole() else anext(self._chunks)
+        if self._answer.is_whole:
+            return self._soon()
+        if self._answer.has_text and (rest_s := self._rest_s()):
+            return self._later(rest_s)
+        return anext(self._chunks)
 
     async def _soon(self) -> bytes:
         async with asyncio.timeout(SILENCE_S):
             return await anext(self._chunks)
+
+    async def _later(self, rest_s: float) -> bytes:
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        # Its end may be here already, or more than aiohttp wants to hold.
+        if transport is not None and transport.is_reading():
+            transport.pause_reading()
+            try:
+                await asyncio.sleep(rest_s)
+            finally:
+                if not transport.is_closing():
+                    transport.resume_reading()
+        return await anext(self._chunks)
 
 
 async def data_lines(chunks: AsyncIterator[bytes], vendor: str) -> AsyncIterator[list[bytes]]:

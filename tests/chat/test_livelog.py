@@ -173,16 +173,16 @@ def test_a_log_lives_for_its_time_after_its_first_and_its_last_entry(redis_serve
     assert 0 < redis_server.ttl(f"sluice:answer:2:{answer}") <= settings.EVENT_LOG_TTL_S
 
 
-def test_a_busy_event_loop_gets_fewer_entries_and_a_free_one_ten_a_second_again():
-    async def paces() -> list[float]:
+def test_a_busy_event_loop_gets_fewer_entries_and_reads_and_a_free_one_ten_a_second_again():
+    async def paces() -> list[tuple[float, float]]:
         log = LiveLog(uuid4())
         found = []
         for late_s in (1.0, 0.0):
             for _entry in range(500):
                 log._writer.adapt(late_s)
-            found.append(log._writer.pace_s)
+            found.append((log._writer.pace_s, log.rest_s()))
         await log.close()
         await generation.shut_down(grace_s=0)
         return found
 
-    assert asyncio.run(paces()) == [livelog.SLOWEST_S, livelog.ENTRY_EVERY_S]
+    assert asyncio.run(paces()) == [(livelog.SLOWEST_S, livelog.REST_S), (livelog.ENTRY_EVERY_S, 0.0)]

@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -216,12 +217,11 @@ def test_neither_is_an_item_that_begins_with_words(monkeypatch):
 def test_what_follows_a_blank_line_is_parsed_without_the_paragraph_before_it(monkeypatch):
     blocks = BlockStream()
     blocks.feed("one\n\ntwo")
-    parsed: list[str] = []
-    parse = _MARKDOWN.parse
-    monkeypatch.setattr("chat.markdown._MARKDOWN.parse", lambda text: parsed.append(text) or parse(text))
+    parse = mock.Mock(wraps=_MARKDOWN.parse)
+    monkeypatch.setattr("chat.markdown._MARKDOWN.parse", parse)
 
     assert blocks.feed(" three\n\n- four") == (1, ["<p>two three</p>\n", "<ul>\n<li>four</li>\n</ul>\n"])
-    assert parsed == ["\n\n- four"]
+    parse.assert_called_once_with("\n\n- four")
 
 
 def test_the_usual_markdown_becomes_html():

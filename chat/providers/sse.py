@@ -24,8 +24,8 @@ class Reads:
     """A body as it comes. Once nothing of the ``answer`` is missing, a silence raises TimeoutError; before that, who
     reads has deadlines, and none is set here for each read.
 
-    From its first visible text on the body is left alone for ``rest_s()`` seconds before each read, so that what comes
-    meanwhile is received and read at once: the system holds it, as it does for a reader who is slow.
+    From its first visible text on, a body of which more comes within ``rest_s()`` seconds is left alone for so long
+    before each read, and what comes meanwhile is received and read at once: the system holds it, as for a slow reader.
     """
 
     def __init__(self, response: "ClientResponse", answer: "Answer", rest_s: Callable[[], float]) -> None:
@@ -33,6 +33,7 @@ class Reads:
         self._chunks = response.content.iter_any()
         self._answer = answer
         self._rest_s = rest_s
+        self._is_quick = False
 
     def __aiter__(self) -> "Reads":
         return self
@@ -49,6 +50,15 @@ class Reads:
             return await anext(self._chunks)
 
     async def _later(self, rest_s: float) -> bytes:
+        if self._is_quick:
+            await self._rest(rest_s)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        chunk = await anext(self._chunks)
+        self._is_quick = loop.time() - began < rest_s
+        return chunk
+
+    async def _rest(self, rest_s: float) -> None:
         connection = self._response.connection
         transport = connection.transport if connection is not None else None
         # Its end may be here already, or more than aiohttp wants to hold.
@@ -59,7 +69,6 @@ class Reads:
             finally:
                 if not transport.is_closing():
                     transport.resume_reading()
-        return await anext(self._chunks)
 
 
 async def data_lines(chunks: AsyncIterator[bytes], vendor: str) -> AsyncIterator[list[bytes]]:

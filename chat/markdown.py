@@ -12,7 +12,6 @@ becomes a link to it.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 
 import nh3
@@ -26,6 +25,8 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 from pygments.util import ClassNotFound
 
+from chat.open_text import BLANK, CLOSED_BY_BLANK, LINE_END, OpenText, begins_text, open_text
+
 # Longer fenced code is shown without colours: lexers are slow, and this one runs as the text grows.
 HIGHLIGHT_CHARS = 20_000
 LONGEST_LANGUAGE = 30
@@ -34,26 +35,6 @@ LINKIFY_CHARS = 5_000
 LINK_SCHEMES = ("http:", "https:", "mailto:")
 ALIGNED = {f"text-align:{side}": side for side in ("left", "center", "right")}
 
-_LINE_END = re.compile(r"\r\n?|\n")
-# Words, and marks that mean nothing in Markdown behind a letter, nor need escaping in HTML.
-_WORDS = r"(?:[^\W_]|[ ,.:!?'\"(’“”…–—-])"
-# Something bold that is whole: it begins behind a space, so it closes nothing, and nothing before it can close it.
-_BOLD = re.compile(r"(?<= )\*\*([^\W_]+(?: [^\W_]+)*)\*\*(?=[ ,.:!?]|$)")
-_PLAIN = re.compile(f"(?:{_WORDS}|{_BOLD.pattern})+")
-_LAST_WORD = re.compile(r"(?:^|(?<=\s))[^\W_](?:[^\W_]|[,.!?'’])*$")
-_TAG_END = re.compile(r"</")
-_CLOSING = re.compile(r"(?:</(?:p|h[1-6]|li|ul|ol|blockquote)>\s*)+$")
-_CLOSED_BY_BLANK = ("paragraph_open", "heading_open")
-_BLANK = re.compile(r"\n\n")
-# What begins another item of a list, by what its first token says of its marker.
-_NEXT_ITEM = {
-    **{marker: re.compile(rf"\n{re.escape(marker)} ") for marker in "-*+"},
-    **{marker: re.compile(rf"\n\d{{1,9}}{re.escape(marker)} ") for marker in ".)"},
-}
-# Where a list's items are words alone.
-_LIST_END = re.compile(r"</li>\n</(?:ul|ol)>\s*$")
-# Words, or bold ones, that begin nothing else than a text.
-_TEXT_START = re.compile(r"[^\W\d_]|\*\*[^\W_]")
 # What a bare link begins with; much quicker to look for than the links themselves.
 _LINK_START = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
@@ -76,7 +57,7 @@ class BlockStream:
         self._settled = 0
         self._shown: list[str] = []
         self._raw: list[str] = []
-        self._open: _OpenText | None = None
+        self._open: OpenText | None = None
 
     def feed(self, delta: str) -> tuple[int, list[str]]:
         """Take in the next piece of the text, of any length; answer which blocks changed.
@@ -97,39 +78,39 @@ class BlockStream:
         same = _length_of_common_start(self._shown, blocks)
         change = self._settled + same, blocks[same:]
         self._raw, self._shown = raw, blocks
-        self._open = _open_text(self._tail, groups[-1], blocks[-1]) if groups else None
+        self._open = open_text(self._tail, groups[-1], blocks[-1]) if groups else None
         self._settle(groups)
         return change
 
-    def _go_on(self, last: "_OpenText", delta: str) -> tuple[int, list[str]] | None:
+    def _go_on(self, last: OpenText, delta: str) -> tuple[int, list[str]] | None:
         """A block that ends, or gets another item, with no look at its beginning; ``None`` where it does neither."""
         if last.separator is None:
             return None
         words, *more = last.separator.split(delta)
         if not more or (words and not last.takes(words)):
             return None
-        if last.separator is _BLANK:
+        if last.separator is BLANK:
             return self._end(last, words, delta[len(words) :])
-        if not all(map(_begins_text, more)):
+        if not all(map(begins_text, more)):
             return None
         last.write(words)
         for item in more:
             last.write_item(item)
         return self._show(last)
 
-    def _end(self, last: "_OpenText", words: str, rest: str) -> tuple[int, list[str]]:
+    def _end(self, last: OpenText, words: str, rest: str) -> tuple[int, list[str]]:
         start, ended = self._append(last, words)
         self._settled += len(self._shown)
         self._tail, self._shown, self._raw, self._open = "", [], [], None
         _start, following = self.feed(rest)
         return start, [*ended, *following]
 
-    def _append(self, last: "_OpenText", words: str) -> tuple[int, list[str]]:
+    def _append(self, last: OpenText, words: str) -> tuple[int, list[str]]:
         if last.write(words):
             return self._show(last)
         return self._settled + len(self._shown), []
 
-    def _show(self, last: "_OpenText") -> tuple[int, list[str]]:
+    def _show(self, last: OpenText) -> tuple[int, list[str]]:
         # What was parsed is not what is shown any more.
         self._raw[-1] = ""
         self._shown[-1] = last.html + last.closing
@@ -143,14 +124,14 @@ class BlockStream:
         line without its end may still become anything; but behind a paragraph or heading and a blank line,
         nothing that it becomes belongs to them.
         """
-        ends = [match.end() for match in _LINE_END.finditer(self._tail)]
+        ends = [match.end() for match in LINE_END.finditer(self._tail)]
         lines = [_lines(tokens) for tokens in groups]
         last = max(
             (
                 place
                 for place in range(1, len(groups))
                 if lines[place][0] + 2 <= len(ends)
-                or (groups[place - 1][0].type in _CLOSED_BY_BLANK and lines[place - 1][1] < lines[place][0])
+                or (groups[place - 1][0].type in CLOSED_BY_BLANK and lines[place - 1][1] < lines[place][0])
             ),
             default=0,
         )
@@ -159,90 +140,6 @@ class BlockStream:
         self._tail = self._tail[ends[lines[last][0] - 1] :]
         self._settled += last
         self._raw, self._shown = self._raw[last:], self._shown[last:]
-
-
-@dataclass
-class _OpenText:
-    """A block whose text goes on where it ends: its HTML up to there, the rest of it, and spaces not shown yet.
-
-    ``in_word`` says that a word may go on too, not only a new one begin. ``separator`` is what ends the block for good,
-    or begins the next item of a list whose items are words alone.
-    """
-
-    html: str
-    closing: str
-    spaces: str
-    in_word: bool
-    separator: re.Pattern[str] | None
-
-    def takes(self, words: str) -> bool:
-        """Whether they can be written behind it."""
-        following = self.spaces + words
-        return (self.in_word or following.startswith(" ")) and _PLAIN.fullmatch(following) is not None
-
-    def write(self, words: str) -> bool:
-        """Write them behind it; whether there is more to be seen than spaces."""
-        text = (self.spaces + words).rstrip(" ")
-        self.spaces = (self.spaces + words)[len(text) :]
-        if text:
-            self.in_word = not text.endswith("*")
-            self.html += _with_bold(text)
-        return bool(text)
-
-    def write_item(self, words: str) -> None:
-        """Write them as the next item."""
-        text = words.rstrip(" ")
-        self.spaces = words[len(text) :]
-        self.in_word = not text.endswith("*")
-        # Behind a marker's space, as in the source.
-        self.html += f"</li>\n<li>{_with_bold(f' {text}')[1:]}"
-
-
-def _with_bold(text: str) -> str:
-    return _BOLD.sub(r"<strong>\1</strong>", text)
-
-
-def _begins_text(item: str) -> bool:
-    """Whether an item of these words is a text, whatever follows them."""
-    return _TEXT_START.match(item) is not None and _PLAIN.fullmatch(f" {item}") is not None
-
-
-def _open_text(tail: str, block: Sequence[Token], html: str) -> _OpenText | None:
-    """The last block, if plain words, and bold ones, that follow ``tail`` can do nothing but be the next words in it.
-
-    That is so in the last line of a paragraph or heading, also in lists and quotes. A space changes nothing that stands
-    before it, as Markdown takes the end of a text for one; what closes something is not plain. A letter in the line
-    keeps it from becoming an item or a rule. A word goes on as text if it is text, and no link, to its last character.
-    """
-    place = next((place for place in reversed(range(len(block))) if block[place].type == "inline"), None)
-    if place is None:
-        return None
-    inline, after, closing = block[place], block[place + 1 :], _CLOSING.search(html)
-    line = inline.content.rpartition("\n")[2]
-    is_last = inline.map is not None and inline.map[1] > len(_LINE_END.findall(tail))
-    shown = sum(not token.hidden for token in after)
-    if not (is_last and closing and inline.children and any(map(str.isalpha, line))):
-        return None
-    # A table's line, a heading's end, other spaces than plain ones.
-    before = tail.rstrip(" ")
-    if "|" in line or before.endswith("#") or before != tail.rstrip():
-        return None
-    if len(_TAG_END.findall(closing[0])) != shown:
-        return None
-    end = inline.children[-1]
-    return _OpenText(
-        html=html[: closing.start()],
-        closing=closing[0],
-        spaces=tail[len(before) :],
-        in_word=end.type == "text" and _LAST_WORD.search(end.content) is not None,
-        separator=_separator(block[0], closing[0]),
-    )
-
-
-def _separator(first: Token, closing: str) -> re.Pattern[str] | None:
-    if first.type in _CLOSED_BY_BLANK:
-        return _BLANK
-    return _NEXT_ITEM.get(first.markup) if _LIST_END.match(closing) is not None else None
 
 
 def _top_level_blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:

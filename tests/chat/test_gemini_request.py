@@ -2,12 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx2
-import pytest
 from google import genai
 from google.genai import types
 
@@ -16,15 +14,9 @@ from chat.providers.base import ChatMessage, Image, Options, Tool, ToolCall
 from chat.providers.gemini_request import join_call_id
 from tests.chat.test_provider_options import DATA_URL, HTTPS_URL, JSON_SCHEMA, TOOL, user
 from tests.chat.vendors import KEY, request
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 URL_SAFE = str.maketrans("-_", "+/")
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 def test_what_gemini_is_sent_is_what_its_sdk_would_send(faulty: FaultyUpstream) -> None:

@@ -53,26 +53,23 @@ FRAGMENTS = (
     *("http://a.b", "\0", "\u2028", "\x0b", "\x85", "\u00a0", "\u202e"),
 )
 # Lists and paragraphs of words, as most answers are, and what breaks them.
-PROSE = st.sampled_from(
-    (
-        *(
-            " word",
-            "Word",
-            "x",
-            " **bold**",
-            "**bold**",
-            "\n- a",
-            "\n- **B** c",
-            "\n- ",
-            "\n\n",
-            "\n\n- e",
-            "\n",
-            " ",
-            "  ",
-        ),
-        *("\n1. a", "\n2. ", "\n4) u", "\n* d", "\n+ v", "\n - a", "\n  - n", "\n   deep", "- ", "1. ", "# ", "> "),
-    )
+LISTS = (
+    "\n1. a",
+    "\n2. ",
+    "\n4) u",
+    "\n* d",
+    "\n+ v",
+    "\n - a",
+    "\n  - n",
+    "\n   deep",
+    "- ",
+    "1. ",
+    "# ",
+    "> ",
+    "\n- a",
 )
+WORDS = (" word", "Word", "x", " **bold**", "**bold**", "\n- **B** c", "\n- ", "\n\n", "\n\n- e", "\n", " ", "  ")
+PROSE = st.sampled_from((*WORDS, *LISTS))
 DELTAS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join), max_size=12)
 
 

@@ -1,7 +1,6 @@
 """Connections that every adapter keeps for later requests, and that the vendor closes in the meantime."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,15 +8,9 @@ from chat.providers import client
 from chat.providers.base import ProviderUnavailable
 from tests.chat.vendors import Vendor, answer, ask, for_each_vendor, text_of
 from tests.services.faults import KEPT, TOKENS
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 pytestmark = for_each_vendor
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 def test_a_kept_connection_that_the_vendor_closed_fails_nobody(vendor: Vendor, faulty: FaultyUpstream) -> None:

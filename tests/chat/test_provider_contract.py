@@ -11,15 +11,9 @@ from simulator.upstream import Upstream
 from tests.chat.vendors import KEY, PATIENCE_S, Vendor, answer, ask, finished, for_each_vendor, request, text_of
 from tests.services import live
 from tests.services.faults import INPUT_TOKENS, OUTPUT_TOKENS, TOKENS, UNICODE
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 pytestmark = for_each_vendor
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 def test_a_good_stream_ends_with_exactly_one_finished_with_usage(vendor: Vendor, faulty: FaultyUpstream) -> None:

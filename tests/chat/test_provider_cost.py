@@ -1,7 +1,6 @@
 """What an adapter asks its SDK for: what is the same for each request, once, and what a refusal means."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 
 import httpx2
@@ -10,15 +9,9 @@ import pytest
 from chat.providers.base import RateLimited
 from chat.providers.client import Desk
 from tests.chat.vendors import Vendor, ask, for_each_vendor
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 pytestmark = for_each_vendor
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ Deadlines other than the one for connecting are not here: they belong to whoever
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -24,15 +24,9 @@ from metrics.pricing import Usage
 from tests.chat.vendors import KEY, Vendor, answer, ask, for_each_vendor, text_of
 from tests.services import live
 from tests.services.faults import FAULTS, INPUT_TOKENS, OUTPUT_TOKENS, SECRET_WORDS, TOKENS, Ask, Fault, Reply
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 pytestmark = for_each_vendor
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 FAILURES: list[tuple[str, type[ProviderError], int | None]] = [

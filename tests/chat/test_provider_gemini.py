@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import pytest
 from google.genai import types
@@ -22,17 +21,11 @@ from metrics.pricing import Usage
 from tests.chat.vendors import Vendor, answer, ask, calls_of, finished, text_of
 from tests.services.dialects import Gemini
 from tests.services.faults import FAULTS, INPUT_TOKENS, OUTPUT_TOKENS, SECRET_WORDS, Ask, Reply
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 GEMINI = Vendor(name="gemini")
 
 Said = tuple[list[StreamEvent], Exception | None]
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 def chunk(candidate: dict[str, object]) -> bytes:

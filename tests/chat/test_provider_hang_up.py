@@ -1,7 +1,7 @@
 """Whoever leaves a provider adapter's stream hangs up on the vendor, whichever way they leave."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -9,18 +9,12 @@ import pytest
 
 from chat.providers.base import ProviderUnavailable, StreamEvent
 from tests.chat.vendors import Vendor, ask, for_each_vendor
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 # An adapter must have closed its connection by then (rows C01 and P24).
 HANG_UP_S = 1.0
 
 pytestmark = for_each_vendor
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 Leaving = Callable[[AsyncGenerator[StreamEvent, None]], Awaitable[None]]

@@ -15,7 +15,7 @@ from simulator.behaviour import Behaviour, Behaviours
 from simulator.upstream import Upstream
 from tests.chat.vendors import KEY, Vendor, answer, finished, for_each_vendor, request, text_of
 from tests.services import live
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 PIXELS = base64.b64encode(b"\x89PNG not really").decode()
 DATA_URL = f"data:image/png;base64,{PIXELS}"
@@ -34,12 +34,6 @@ JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "pet", "strict": T
 TOOL = Tool(name="weather", description="What the sky does", parameters=SCHEMA)
 GEMINI = Vendor(name="gemini")
 OPENAI = Vendor(name="openai")
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A stream that is left alone between reads, as a page does it where very many answers are read at once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import cast
 
@@ -10,15 +10,9 @@ import pytest
 from chat.providers.base import ChatRequest, ProviderUnavailable, StreamEvent, TextDelta
 from tests.chat.vendors import PATIENCE_S, Vendor, answer, ask, finished, for_each_vendor, text_of
 from tests.services.faults import KEPT, OUTPUT_TOKENS, TOKENS
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 pytestmark = for_each_vendor
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 def rarely(model: str, rest_s: float) -> ChatRequest:

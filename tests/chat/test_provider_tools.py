@@ -16,18 +16,12 @@ from simulator.upstream import Upstream
 from tests.chat.vendors import PATIENCE_S, Vendor, answer, ask, calls_of, finished, for_each_vendor, request, text_of
 from tests.services import live
 from tests.services.faults import ARGUMENTS, FAULTS, INPUT_TOKENS, OUTPUT_TOKENS, Ask, Reply
-from tests.services.faulty_upstream import FaultyUpstream, faulty_upstream
+from tests.services.faulty_upstream import FaultyUpstream
 
 MODEL = "gemini-3.1-flash-lite"
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool(name="weather", description="What the sky does", parameters=CITY)
 CLOCK = Tool(name="clock")
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyUpstream]:
-    with faulty_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")

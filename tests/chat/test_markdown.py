@@ -53,23 +53,9 @@ FRAGMENTS = (
     *("http://a.b", "\0", "\u2028", "\x0b", "\x85", "\u00a0", "\u202e"),
 )
 # Lists and paragraphs of words, as most answers are, and what breaks them.
-LISTS = (
-    "\n1. a",
-    "\n2. ",
-    "\n4) u",
-    "\n* d",
-    "\n+ v",
-    "\n - a",
-    "\n  - n",
-    "\n   deep",
-    "- ",
-    "1. ",
-    "# ",
-    "> ",
-    "\n- a",
-)
-WORDS = (" word", "Word", "x", " **bold**", "**bold**", "\n- **B** c", "\n- ", "\n\n", "\n\n- e", "\n", " ", "  ")
-PROSE = st.sampled_from((*WORDS, *LISTS))
+WORDS = (" word", "Word", "x", " **bold**", "**bold**", "\n", "\n\n", "\n\n- e", " ", "  ", "# ", "> ")
+LISTS = ("\n- a", "\n- **B** c", "\n- ", "\n1. a", "\n2. ", "\n4) u", "\n* d", "\n+ v", "- ", "1. ")
+PROSE = st.sampled_from((*WORDS, *LISTS, "\n - a", "\n  - n", "\n   deep"))
 DELTAS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join), max_size=12)
 
 

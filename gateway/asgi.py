@@ -258,6 +258,7 @@ def _facts(job: Job) -> dict[str, str]:
         "X-Sluice-Reason": job.route.reason,
         "X-Sluice-Model": job.served_model,
         "X-Sluice-Fallback": "true" if job.served_model != job.route.assigned_model else "false",
+        **job.reservation.headers,
     }
 
 

@@ -5,10 +5,11 @@ overspend together. Without Redis the minutes' limits let everybody through; the
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from django.db.models import F
 
@@ -41,7 +42,7 @@ MESSAGE_TOKENS = 10
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
     """What was put aside for one answer: ``tokens`` in a minute; pico-dollars on a day, so many for each ``attempt``
-    and an ``amount`` in all.
+    and an ``amount`` in all. ``headers`` say what was left of the minute's limits then.
     """
 
     key_id: int
@@ -50,6 +51,7 @@ class Reservation:
     day: date | None = None
     amount: int = 0
     attempt: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # An answer that is over: what was put aside for it, and what its attempts used.
@@ -74,20 +76,24 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     prompt, answer = most_tokens(completion) if is_limited else (0, 0)
     # First what may be refused for want of a price: nothing is to be put back then.
     amount = 0 if key.dollars_per_day is None else _most_cost(models, prompt, answer, now)
-    if _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute) is False:
-        raise _too_much("requests a minute", "rate_limit_exceeded", wait)
+    counted = _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute)
+    headers = _headers("requests", counted, wait)
+    if counted is not None and counted.is_over:
+        raise _too_much("requests a minute", "rate_limit_exceeded", {"Retry-After": wait, **headers})
     tokens = 0 if key.tokens_per_minute is None else prompt + answer
     if key.tokens_per_minute is not None and tokens > key.tokens_per_minute:
         why = f"may take {tokens:,} tokens, and its key may use {key.tokens_per_minute:,} a minute"
         raise _never(why, "rate_limit_exceeded")
     counted = _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute)
-    if counted is False:
-        raise _too_much("tokens a minute", "rate_limit_exceeded", wait)
+    headers |= _headers("tokens", counted, wait)
     if counted is None:
         # Nothing was put aside, and so nothing is to be put back.
         tokens = 0
+    elif counted.is_over:
+        raise _too_much("tokens a minute", "rate_limit_exceeded", {"Retry-After": wait, **headers})
+    reservation = Reservation(key_id=key.pk, minute=minute, tokens=tokens, headers=headers)
     if key.dollars_per_day is None:
-        return Reservation(key_id=key.pk, minute=minute, tokens=tokens)
+        return reservation
     day, limit = now.date(), _most_of(key)
     if amount > limit:
         _put_back(key, minute, tokens)
@@ -97,8 +103,8 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     mine = Spending.objects.filter(key=key, day=day, spent__lte=limit - amount - F("reserved"))
     if not mine.update(reserved=F("reserved") + amount):
         _put_back(key, minute, tokens)
-        raise _too_much("dollars a day", "insufficient_quota", None)
-    return Reservation(key_id=key.pk, minute=minute, tokens=tokens, day=day, amount=amount, attempt=amount)
+        raise _too_much("dollars a day", "insufficient_quota", headers)
+    return replace(reservation, day=day, amount=amount, attempt=amount)
 
 
 def put_more_aside(key: ApiKey, reservation: Reservation, used: Used) -> Reservation | None:
@@ -208,19 +214,35 @@ def _put_back(key: ApiKey, minute: int, tokens: int) -> None:
         _add(f"tokens:{key.pk}:{minute}", -tokens)
 
 
-def _count(name: str, by: int, limit: int | None) -> bool | None:
-    """Add to a minute's counter, unless that goes beyond the limit; whether it was added, ``None`` without a limit or
-    without Redis.
-    """
-    if limit is None:
+class _Counted(NamedTuple):
+    """What is left of a minute's ``limit``; where something would go beyond it, nothing was added."""
+
+    limit: int
+    left: int
+    is_over: bool
+
+
+def _count(name: str, by: int, limit: int | None) -> _Counted | None:
+    """Add to a minute's counter; ``None`` without a limit or without Redis."""
+    after = None if limit is None else _add(name, by)
+    if limit is None or after is None:
         return None
-    after = _add(name, by)
-    if after is None:
-        return None
-    if after <= limit:
-        return True
-    _add(name, -by)
-    return False
+    is_over = after > limit
+    if is_over:
+        _add(name, -by)
+        after -= by
+    return _Counted(limit, max(0, limit - after), is_over)
+
+
+def _headers(what: str, counted: _Counted | None, wait: str) -> dict[str, str]:
+    """A minute's limit as OpenAI tells its own: https://platform.openai.com/docs/guides/rate-limits"""
+    if counted is None:
+        return {}
+    return {
+        f"X-RateLimit-Limit-{what.title()}": str(counted.limit),
+        f"X-RateLimit-Remaining-{what.title()}": str(counted.left),
+        f"X-RateLimit-Reset-{what.title()}": f"{wait}s",
+    }
 
 
 def _add(name: str, by: int) -> int | None:
@@ -232,7 +254,5 @@ def _never(why: str, code: str) -> ApiError:
     return ApiError(429, f"This request {why}. Set a lower max_tokens.", code=code, param="max_tokens")
 
 
-def _too_much(what: str, code: str, wait: str | None) -> ApiError:
-    return ApiError(
-        429, f"This key's limit is reached: {what}.", code=code, headers={} if wait is None else {"Retry-After": wait}
-    )
+def _too_much(what: str, code: str, headers: Mapping[str, str]) -> ApiError:
+    return ApiError(429, f"This key's limit is reached: {what}.", code=code, headers=headers)

@@ -113,7 +113,7 @@ def test_requests_a_minute():
     reserve(key)
 
     error = refused(key)
-    assert (error.code, error.headers) == ("rate_limit_exceeded", {"Retry-After": "30"})
+    assert (error.code, error.headers["Retry-After"]) == ("rate_limit_exceeded", "30")
     reserve(other)
     reserve(key, now=NOW + timedelta(seconds=30))
 
@@ -134,6 +134,23 @@ def test_tokens_a_minute_are_reserved_for_the_most_and_settled_for_what_was_used
     refused(key)
     settle([(third, [])])
     reserve(key)
+
+
+@pytest.mark.django_db
+def test_what_is_left_of_a_minute_is_told_as_openai_tells_it():
+    key = make(requests_per_minute=10, tokens_per_minute=2500)
+    requests = {"X-RateLimit-Limit-Requests": "10", "X-RateLimit-Reset-Requests": "30s"}
+    tokens = {"X-RateLimit-Limit-Tokens": "2500", "X-RateLimit-Reset-Tokens": "30s"}
+    requests_left, tokens_left = "X-RateLimit-Remaining-Requests", "X-RateLimit-Remaining-Tokens"
+
+    assert reserve(key).headers == {**requests, requests_left: "9", **tokens, tokens_left: "1390"}
+    reserve(key)
+    # What went beyond took nothing.
+    assert refused(key).headers == {"Retry-After": "30", **requests, requests_left: "7", **tokens, tokens_left: "280"}
+    assert reserve(make(dollars_per_day=5)).headers == {}
+    spent = make(requests_per_minute=10, dollars_per_day=Decimal("0.02"))
+    reserve(spent)
+    assert refused(spent).headers == {**requests, requests_left: "8"}
 
 
 @pytest.mark.django_db
@@ -263,6 +280,19 @@ def test_a_key_for_one_model_gets_no_other_and_a_revoked_one_nothing(live_app):
 
     with pytest.raises(openai.AuthenticationError):
         client.chat.completions.create(model="chat-model", messages=HELLO)
+
+
+def test_answers_and_refusals_say_what_is_left_of_a_limit(live_app):
+    client = client_of(live_app, requests_per_minute=2)
+    create = client.with_options(max_retries=0).chat.completions.with_raw_response.create
+
+    told: list[Any] = []
+    with pytest.raises(openai.RateLimitError) as raised:
+        told.extend(create(model="chat-model", messages=HELLO, stream=stream).headers for stream in (False, True) * 3)
+
+    # Before them a minute may have ended.
+    assert [headers["x-ratelimit-remaining-requests"] for headers in told[-2:]] == ["1", "0"]
+    assert raised.value.response.headers["x-ratelimit-limit-requests"] == "2"
 
 
 def test_a_key_that_may_not_name_units_is_its_owner(live_app):

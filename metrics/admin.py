@@ -73,6 +73,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
         "application",
     )
     list_filter = (
+        "started_at",
         "outcome",
         "arm",
         ("reason", CountedValuesFilter),
@@ -86,6 +87,8 @@ class ModelCallAdmin(ReadOnlyAdmin):
     search_help_text = _("A unit, an answer's id, a call's id or an application (the prefix of its key), in full.")
     paginator = BoundedPaginator
     show_full_result_count = False
+    # Those of each filter read all calls there are.
+    show_facets = admin.ShowFacets.NEVER
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Ids by their indexes: Django's way, all fields without regard to case, reads all calls for any of them."""

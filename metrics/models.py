@@ -134,6 +134,13 @@ class ModelCall(models.Model):
                 condition=models.Q(outcome__in=sorted(ERROR_OUTCOMES)),
                 name="call_failed",
             ),
+            # What one person or one application got is looked up by staff, and never by an answer.
+            models.Index(fields=["unit", "-started_at"], name="call_by_unit"),
+            models.Index(
+                fields=["application", "-started_at"],
+                condition=models.Q(application__gt=""),
+                name="call_by_application",
+            ),
         ]
 
     def __str__(self) -> str:

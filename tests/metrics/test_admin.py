@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -41,6 +42,7 @@ def test_calls_can_be_filtered_by_what_staff_ask_for(admin):
     assert listed(admin, {"reason": "manual"}) == 1
     assert listed(admin, {"served_model": "chat-model"}) == 2
     assert listed(admin, {"rollout": "no-such-rollout"}) == 0
+    assert listed(admin, {"started_at__gte": timezone.now() + timedelta(days=1)}) == 0
 
 
 def test_what_calls_are_filtered_by_costs_the_same_however_many_there_are(admin):
@@ -53,6 +55,8 @@ def test_what_calls_are_filtered_by_costs_the_same_however_many_there_are(admin)
 
     assert b"?surface=v1" in page.content
     assert b"?served_model=chat-model" in page.content
+    assert b"?started_at__gte=" in page.content
+    assert b"_facets" not in page.content
     read = [query["sql"] for query in asked if 'FROM "metrics_modelcall"' in query["sql"]]
     # One counts them, up to a limit, and one lists them.
     assert ["COUNT" in sql for sql in read] == [True, False]

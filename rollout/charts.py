@@ -1,30 +1,19 @@
-"""Series as charts: titles, lines and marks, and the same values as a table. Knows words, no storage and no page."""
+"""Series as charts: titles, lines and marks. Knows words, no storage and no page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from html import escape
 from typing import Any, Literal
 
-from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 
 from metrics.failures import outcome_in_words
 from metrics.health import ArmHealth, Point
-from rollout import text
 
 # What a line stands for; the page gives each its colour.
 Role = Literal["candidate", "baseline", "expected", "error", "timeout", "refused", "empty", "cancelled", "abandoned"]
 Values = list[float | None]
-
-_WRITERS: Mapping[str, Callable[[Any], str]] = {
-    "count": lambda value: "–" if value is None else f"{value:,.10g}",
-    "ms": text.milliseconds,
-    "percent": text.percent,
-    "usd": text.usd,
-    "stars": text.rating,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,49 +37,21 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """``labels`` name the slices, all of the time shown; each line has a value for each of them."""
+    """Each line has a value for each slice of the time shown."""
 
     key: str
     title: str
     unit: Literal["count", "ms", "percent", "usd", "stars"]
-    labels: Sequence[str]
     series: Sequence[Series]
-    marks: Sequence[Mark]
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to draw."""
         return not any(value for line in self.series for value in line.values)
 
-    @property
-    def rows(self) -> list[tuple[str, list[str]]]:
-        """The slices that have a value, newest first: label, and each line's value in words."""
-        write = _WRITERS[self.unit]
-        columns = zip(self.labels, *(line.values for line in self.series), strict=True)
-        written = [(label, values) for label, *values in columns if any(value is not None for value in values)]
-        return [(label, [write(value) for value in values]) for label, values in reversed(written)]
-
-    @property
-    def body(self) -> str:
-        """``rows`` as HTML. There are thousands of cells: a template takes half the page's time for them."""
-        # Escaped row by row, for cell by cell takes as long as all the rest; no figure has a tab in it.
-        rows = [
-            f'<tr><th scope="row">{escape(label)}</th><td>{cells}</td></tr>'
-            for label, values in self.rows
-            for cells in [escape("\t".join(values)).replace("\t", "</td><td>")]
-        ]
-        # Django's own way to join costs three times as much.
-        return mark_safe("\n".join(rows))  # noqa: S308
-
     def to_json(self) -> dict[str, Any]:
         """For the page's script."""
-        return {
-            "key": self.key,
-            "unit": self.unit,
-            "labels": list(self.labels),
-            "series": [vars(line) for line in self.series],
-            "marks": [vars(mark) for mark in self.marks],
-        }
+        return {"key": self.key, "unit": self.unit, "series": [vars(line) for line in self.series]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +120,7 @@ class Sheet:
         return [None if value is None else float(value) for value in read_all]
 
     def _chart(self, key: str, title: str, unit: Any, series: Iterable[Series]) -> Chart:
-        return Chart(key=key, title=title, unit=unit, labels=self.labels, series=[*series], marks=self.marks)
+        return Chart(key=key, title=title, unit=unit, series=[*series])
 
 
 Read = Callable[[ArmHealth], Any]

@@ -90,7 +90,8 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Dashboard:
-    """``document`` is the status document of the range; ``failures`` are calls that ended badly, newest first.
+    """``document`` is the status document of the range; ``failures`` are calls that ended badly, newest first;
+    ``labels`` and ``marks`` are of all charts.
 
     ``fingerprint`` is from before the figures were read: what came in between is fetched the next time.
     """
@@ -101,6 +102,8 @@ class Dashboard:
     document: Mapping[str, Any]
     tiles: Sequence[Tile]
     charts: Sequence[Chart]
+    labels: Sequence[str]
+    marks: Sequence[Mark]
     changes: Sequence[RolloutChange]
     failures: Sequence[Any]
 
@@ -114,6 +117,7 @@ def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
     changes = list(
         RolloutChange.objects.filter(rollout=name, changed_at__gte=current.health.since, changed_at__lte=now)
     )
+    sheet = _sheet(current, chosen, changes, now)
     return Dashboard(
         fingerprint=glance.fingerprint,
         current=current,
@@ -123,7 +127,9 @@ def dashboard(name: str, chosen: Range, *, now: datetime) -> Dashboard:
             Tile(criterion=part, line=line_of(criterion))
             for part, criterion in zip(document["criteria"], current.decision.criteria, strict=True)
         ],
-        charts=_charts(current, chosen, changes, now),
+        charts=sheet.charts(),
+        labels=sheet.labels,
+        marks=sheet.marks,
         changes=changes,
         failures=recent_failures(rollout=name, since=current.health.since, now=now),
     )
@@ -138,7 +144,7 @@ def fingerprint(name: str, *, now: datetime) -> str:
     return services.glance_at(name, now=now).fingerprint
 
 
-def _charts(current: Status, chosen: Range, changes: Sequence[RolloutChange], now: datetime) -> list[Chart]:
+def _sheet(current: Status, chosen: Range, changes: Sequence[RolloutChange], now: datetime) -> Sheet:
     since, grain = current.health.since, chosen.grain
     found = {
         point.start: point
@@ -147,14 +153,13 @@ def _charts(current: Status, chosen: Range, changes: Sequence[RolloutChange], no
     first, end = floor(since, grain), max(ceil(now, grain), floor(since, grain) + 2 * grain.length)
     starts = [first + number * grain.length for number in range((end - first) // grain.length)]
     marks = [Mark(at=round(place_of(change.changed_at, starts), 4), text=_in_words(change)) for change in changes]
-    sheet = Sheet(
+    return Sheet(
         candidate=current.rollout.candidate,
         baseline=current.rollout.baseline,
         labels=_labels(starts, chosen),
         points=[found.get(start) for start in starts],
         marks=marks,
     )
-    return sheet.charts()
 
 
 def _labels(starts: Sequence[datetime], chosen: Range) -> list[str]:

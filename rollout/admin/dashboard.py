@@ -98,7 +98,11 @@ class DashboardPages(ModelAdmin):
             "split": text.split_in_words(document),
             "share_rows": tables.share_rows(document),
             "history": [(change, words.change_in_words(change.changes)) for change in shown.changes],
-            "charts_json": [chart.to_json() for chart in shown.charts if not chart.is_empty],
+            "charts_json": {
+                "labels": shown.labels,
+                "marks": [vars(mark) for mark in shown.marks],
+                "charts": [chart.to_json() for chart in shown.charts if not chart.is_empty],
+            },
             "days_in_utc": chosen.grain.length.days and timezone.get_current_timezone() != UTC,
         }
         return TemplateResponse(request, f"admin/rollout/rollout/{template}", context)

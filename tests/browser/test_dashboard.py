@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from metrics.models import ModelCall
 from metrics.rollup import roll_up
 from rollout.changes import Actor, change_rollout
 from rollout.models import Rollout, Source
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.browser
 # The page asks every five seconds.
 POLL_MS = 5_000
 POLLED_MS = 15_000
+EARLIER = timedelta(hours=3)
 HAS_INK = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(part => part)"
 
 
@@ -34,6 +36,7 @@ def dashboard(staff_page: Page, live_app: str) -> Page:
     now = timezone.now()
     Rollout.objects.update(percent=Decimal(50), created=now - timedelta(days=2))
     much_traffic(now=now, calls=600)
+    ModelCallFactory.create_batch(2, started_at=now - EARLIER)
     ModelCallFactory(failed=True, error_detail="OpenAI is over its rate limit.", started_at=now - timedelta(minutes=1))
     change_rollout(NAME, {"percent": Decimal(35)}, actor=Actor(name="ada", source=Source.CLI), why="A quiet week")
     roll_up(now=timezone.now())
@@ -50,7 +53,17 @@ def test_charts_are_drawn_and_each_has_its_table(dashboard: Page):
     summary = dashboard.locator("#table-requests summary")
     summary.focus()
     dashboard.keyboard.press("Enter")
-    expect(dashboard.locator("#table-requests")).to_contain_text(re.compile(r"Candidate, expected.*\d", re.S))
+    table = dashboard.locator("#table-requests")
+    expect(table).to_contain_text(re.compile(r"Candidate, expected.*\d", re.S))
+    # Newest first, and added up as the figures above them are.
+    hours = table.get_by_role("rowheader").all_inner_texts()
+    assert len(hours) > 1
+    assert hours[-1] == f"{timezone.localtime(ModelCall.objects.earliest('started_at').started_at):%H}:00"
+    cells = table.locator("tbody tr td:nth-of-type(1)").all_inner_texts()
+    counted = dashboard.get_by_role("region", name="Traffic").get_by_role("row", name="Requests").get_by_role("cell")
+    assert sum(int(cell.replace("–", "0")) for cell in cells) == int(counted.first.inner_text().replace(",", ""))
+    dashboard.locator("#table-cost summary").click()
+    expect(dashboard.locator("#table-cost tbody")).to_contain_text(re.compile(r"\$0\.\d{2,6}"))
 
 
 @pytest.mark.usefixtures("_our_clock")

@@ -1,15 +1,20 @@
-// Draws the dashboard's charts and keeps them up as htmx brings new figures. Only canvases are drawn here: all else is HTML.
+// Draws the dashboard's charts, writes their tables where somebody opens them, and keeps both up as htmx brings new figures.
+// All else is HTML that comes from the server.
 
 const live = document.getElementById("dashboard-live");
 const stale = document.getElementById("dashboard-stale");
 const charts = new Map();
+// What the page knows: the labels and marks of all charts, and each one's lines by its key.
+let labels = [];
+let marked = [];
+let specs = new Map();
 const language = document.documentElement.lang || "en";
 
 const write = {
-  count: new Intl.NumberFormat(language, { maximumFractionDigits: 1 }).format,
+  count: new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format,
   ms: (value) => `${new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value)} ms`,
   percent: (value) => `${new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format(value)} %`,
-  usd: new Intl.NumberFormat(language, { style: "currency", currency: "USD", maximumSignificantDigits: 4 }).format,
+  usd: new Intl.NumberFormat(language, { style: "currency", currency: "USD", maximumFractionDigits: 6 }).format,
   stars: new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format,
 };
 
@@ -72,7 +77,7 @@ function options(spec) {
     responsive: true,
     maintainAspectRatio: false,
     interaction: { mode: "index", intersect: false },
-    marks: spec.marks,
+    marks: marked,
     scales: {
       x: { offset: true, stacked, ticks: { color: text, maxRotation: 0, autoSkipPadding: 16 }, grid: { display: false } },
       y: {
@@ -89,21 +94,25 @@ function options(spec) {
       tooltip: {
         callbacks: {
           label: (item) => `${item.dataset.label}: ${write[spec.unit](item.parsed.y)}`,
-          footer: ([item]) => spec.marks.filter(({ at }) => Math.floor(at) === item.dataIndex).map((mark) => mark.text),
+          footer: ([item]) => marked.filter(({ at }) => Math.floor(at) === item.dataIndex).map((mark) => mark.text),
         },
       },
     },
   };
 }
 
+function read() {
+  const page = JSON.parse(document.getElementById("dashboard-charts").textContent);
+  labels = page.labels;
+  marked = page.marks;
+  specs = new Map(page.charts.map((spec) => [spec.key, spec]));
+}
+
 function draw() {
-  const specs = JSON.parse(document.getElementById("dashboard-charts").textContent);
-  const shown = new Set();
-  for (const spec of specs) {
+  for (const spec of specs.values()) {
     const canvas = live.querySelector(`canvas[data-chart="${spec.key}"]`);
-    const data = { labels: spec.labels, datasets: datasets(spec) };
+    const data = { labels, datasets: datasets(spec) };
     const before = charts.get(spec.key);
-    shown.add(spec.key);
     if (before && before.canvas === canvas) {
       before.data = data;
       before.options = options(spec);
@@ -114,14 +123,39 @@ function draw() {
     }
   }
   for (const [key, chart] of charts) {
-    if (!shown.has(key)) {
+    if (!specs.has(key)) {
       chart.destroy();
       charts.delete(key);
     }
   }
 }
 
+function cell(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+// A chart's figures, newest first, without the slices that have none.
+function list(details) {
+  const { unit, series } = specs.get(details.dataset.chart);
+  const rows = labels.map((label, i) => [label, series.map((line) => line.values[i])]).reverse();
+  const known = rows.filter(([, values]) => values.some((value) => value != null));
+  details.querySelector("tbody").replaceChildren(
+    ...known.map(([label, values]) => {
+      const row = document.createElement("tr");
+      const head = cell("th", label);
+      head.scope = "row";
+      row.append(head, ...values.map((value) => cell("td", value == null ? "–" : write[unit](value))));
+      return row;
+    }),
+  );
+}
+
 let open = [];
+
+// It does not bubble.
+live.addEventListener("toggle", ({ target }) => target.open && target.dataset.chart && list(target), true);
 
 live.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["If-None-Match"] = document.getElementById("dashboard-seen").dataset.etag;
@@ -138,9 +172,11 @@ live.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 live.addEventListener("htmx:afterSwap", () => {
-  for (const id of open) {
-    document.getElementById(id)?.setAttribute("open", "");
+  read();
+  for (const details of open.map((id) => document.getElementById(id))) {
+    details?.setAttribute("open", "");
   }
+  live.querySelectorAll("details[data-chart][open]").forEach(list);
   draw();
 });
 
@@ -151,4 +187,5 @@ live.addEventListener("htmx:afterRequest", (event) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 
+read();
 draw();

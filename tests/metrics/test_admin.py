@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -42,7 +43,22 @@ def test_calls_can_be_filtered_by_what_staff_ask_for(admin):
     assert listed(admin, {"reason": "manual"}) == 1
     assert listed(admin, {"served_model": "chat-model"}) == 2
     assert listed(admin, {"rollout": "no-such-rollout"}) == 0
-    assert listed(admin, {"started_at__gte": timezone.now() + timedelta(days=1)}) == 0
+
+
+def test_older_calls_are_listed_where_they_are_asked_for_or_searched(admin):
+    now = timezone.now()
+    ages = [timedelta(hours=1), timedelta(days=2), timedelta(days=8), timedelta(days=80)]
+    calls = [ModelCallFactory(started_at=now - age, unit="a" * 32) for age in ages]
+
+    found = {since: listed(admin, {"since": since}) for since in ("day", "week", "month", "all", "nonsense")}
+
+    assert found == {"day": 1, "week": 2, "month": 3, "all": 4, "nonsense": 2}
+    assert listed(admin, {}) == 2
+    assert listed(admin, {"q": "a" * 32}) == 4
+    assert listed(admin, {"q": str(calls[-1].pk)}) == 1
+    assert listed(admin, {"q": "a" * 32, "since": "day"}) == 1
+    page = admin.get(CALLS, {"arm__exact": "candidate"}).content.decode()
+    assert re.search(r'class="selected">\s*<a href="\?arm__exact=candidate&amp;since=week">7 days', page)
 
 
 def test_what_calls_are_filtered_by_costs_the_same_however_many_there_are(admin):
@@ -55,7 +71,6 @@ def test_what_calls_are_filtered_by_costs_the_same_however_many_there_are(admin)
 
     assert b"?surface=v1" in page.content
     assert b"?served_model=chat-model" in page.content
-    assert b"?started_at__gte=" in page.content
     assert b"_facets" not in page.content
     read = [query["sql"] for query in asked if 'FROM "metrics_modelcall"' in query["sql"]]
     # One counts them, up to a limit, and one lists them.

@@ -84,6 +84,19 @@ class Tile:
         low = words.bare_quantity(self.criterion["low"], self.criterion["unit"])
         return _("%(low)s to %(high)s") % {"low": low, "high": self._quantity("high")}
 
+    @property
+    def requests(self) -> str:
+        """The candidate's and the baseline's; as ``people``."""
+        return self._both("requests")
+
+    @property
+    def people(self) -> str:
+        """Of both arms."""
+        return self._both("people")
+
+    def _both(self, key: str) -> str:
+        return "{candidate:,} + {baseline:,}".format(**self.criterion[key])
+
     def _quantity(self, key: str) -> str:
         return words.quantity(self.criterion[key], self.criterion["unit"])
 

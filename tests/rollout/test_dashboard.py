@@ -77,6 +77,9 @@ def test_dashboard_status_command_and_report_say_the_same_to_the_digit(admin: Cl
     said = text_of(page)
     for words in (status["reason"], status["evaluation"]["recommendation"]):
         assert words in said
+    counted = status["criteria"][0]["requests"]
+    assert f"{counted['candidate']:,} + {counted['baseline']:,}" in said
+    assert counted["baseline"] > 1000
 
 
 @pytest.mark.usefixtures("busy")

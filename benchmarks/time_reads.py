@@ -27,7 +27,7 @@ from typing import IO, Any, cast
 from benchmarks import report
 from tests.services.redis import throwaway_redis
 
-REPEATS = 300
+REPEATS = 1000
 WARM_UP = 5
 REPORT = "report of the busy day"
 REPORTS = 5

@@ -124,7 +124,10 @@ class ModelCallAdmin(ReadOnlyAdmin):
     )
     # For the box to be there; see ``get_search_results``.
     search_fields = ("unit", "answer_id", "id", "application")
-    search_help_text = _("A unit, an answer's id, a call's id or an application (the prefix of its key), in full.")
+    search_help_text = _(
+        "A unit, an answer's id, a call's id or an application (the prefix of its key), in full, among all calls. "
+        "Without one the last 7 days are listed; the filter goes further back."
+    )
     paginator = BoundedPaginator
     show_full_result_count = False
     # Those of each filter read all calls there are.

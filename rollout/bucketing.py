@@ -31,6 +31,6 @@ def in_candidate(*, rollout: str, salt: str, unit: str, percent: Decimal) -> boo
 
 
 def _position(rollout: str, salt: str, unit: str) -> int:
-    """0 to ``_SCALE``."""
+    """0 to ``_SCALE``: 60 of 64 bits are 15 of 16 hex digits."""
     key = f"{rollout}.{salt}.{unit}" if salt else f"{rollout}.{unit}"
-    return int(sha1(key.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+    return int.from_bytes(sha1(key.encode(), usedforsecurity=False).digest()[:8]) >> 4

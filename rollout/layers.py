@@ -7,11 +7,14 @@ is in none is a control of exactly one open rollout, dealt by a hash that knows 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
+from typing import NamedTuple
 
 from rollout.bucketing import ArmName, Reason, bucket, in_candidate
 
 _ALL = Decimal(1)
 _CENT = Decimal("0.01")
+_BY_PLACE = attrgetter("priority", "rollout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,7 @@ class Layer:
         return _ALL if self.everyone else self.percent / 100
 
 
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
+class Assignment(NamedTuple):
     """The rollout that a unit's request counts for, the unit's arm in it, and why."""
 
     rollout: str
@@ -56,7 +58,7 @@ class Share:
 
 def in_order(layers: Iterable[Layer]) -> list[Layer]:
     """As they are asked: by priority, lower first, then by name."""
-    return sorted(layers, key=lambda layer: (layer.priority, layer.rollout))
+    return sorted(layers, key=_BY_PLACE)
 
 
 def assign(layers: Iterable[Layer], *, unit: str, testers: Collection[str] = (), wish: str = "") -> Assignment:

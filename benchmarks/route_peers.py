@@ -13,6 +13,7 @@ from tempfile import mkdtemp
 
 PEOPLE = [f"{number:032x}" for number in range(1000)]
 PERCENT = 30
+GOES = 15
 
 
 def _growthbook() -> Callable[[str], bool]:
@@ -107,12 +108,17 @@ PEERS = {
 
 
 def time_a_person(decide: Callable[[str], bool]) -> tuple[float, float]:
-    """µs a person, and the share that got the flag. The first go over all people warms up."""
+    """µs a person, and the share that got the flag. The first go over all people warms up; of the others the quickest
+    counts, as Python's ``timeit`` has it: what else the machine does can only make one slower.
+    """
     share = sum(map(decide, PEOPLE)) / len(PEOPLE)
-    began = time.perf_counter()
-    for person in PEOPLE:
-        decide(person)
-    return 1e6 * (time.perf_counter() - began) / len(PEOPLE), share
+    taken = []
+    for _go in range(GOES):
+        began = time.perf_counter()
+        for person in PEOPLE:
+            decide(person)
+        taken.append(time.perf_counter() - began)
+    return 1e6 * min(taken) / len(PEOPLE), share
 
 
 if __name__ == "__main__":

@@ -72,19 +72,19 @@ def assign(layers: Iterable[Layer], *, unit: str, testers: Collection[str] = (),
     if wish or not opened:
         asked = next((layer for layer in known if layer.rollout == wish), known[0])
         if asked.everyone is False:
-            return Assignment(rollout=asked.rollout, arm="baseline", reason="disabled")
-        return Assignment(rollout=asked.rollout, arm="candidate", reason="manual")
+            return Assignment(asked.rollout, "baseline", "disabled")
+        return Assignment(asked.rollout, "candidate", "manual")
     for layer in opened:
         if layer.rollout in testers:
             return _candidate(layer, "tester")
     for layer in opened:
         if layer.everyone or in_candidate(rollout=layer.rollout, salt=layer.salt, unit=unit, percent=layer.percent):
             return _candidate(layer, "percentage")
-    return Assignment(rollout=_controller(opened, unit).rollout, arm="baseline", reason="percentage")
+    return Assignment(_controller(opened, unit).rollout, "baseline", "percentage")
 
 
 def _candidate(layer: Layer, reason: Reason) -> Assignment:
-    return Assignment(rollout=layer.rollout, arm="candidate", reason="everyone" if layer.everyone else reason)
+    return Assignment(layer.rollout, "candidate", "everyone" if layer.everyone else reason)
 
 
 def _controller(opened: Sequence[Layer], unit: str) -> Layer:

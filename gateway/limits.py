@@ -77,7 +77,7 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
     # First what may be refused for want of a price: nothing is to be put back then.
     amount = 0 if key.dollars_per_day is None else _most_cost(models, prompt, answer, now)
     counted = _count(f"requests:{key.pk}:{minute}", 1, key.requests_per_minute)
-    headers = _headers("requests", counted, wait)
+    headers = _headers("Requests", counted, wait)
     if counted is not None and counted.is_over:
         raise _too_much("requests a minute", "rate_limit_exceeded", {"Retry-After": wait, **headers})
     tokens = 0 if key.tokens_per_minute is None else prompt + answer
@@ -85,7 +85,7 @@ def reserve(key: ApiKey, completion: Completion, models: Sequence[str], *, now: 
         why = f"may take {tokens:,} tokens, and its key may use {key.tokens_per_minute:,} a minute"
         raise _never(why, "rate_limit_exceeded")
     counted = _count(f"tokens:{key.pk}:{minute}", tokens, key.tokens_per_minute)
-    headers |= _headers("tokens", counted, wait)
+    headers |= _headers("Tokens", counted, wait)
     if counted is None:
         # Nothing was put aside, and so nothing is to be put back.
         tokens = 0
@@ -239,9 +239,9 @@ def _headers(what: str, counted: _Counted | None, wait: str) -> dict[str, str]:
     if counted is None:
         return {}
     return {
-        f"X-RateLimit-Limit-{what.title()}": str(counted.limit),
-        f"X-RateLimit-Remaining-{what.title()}": str(counted.left),
-        f"X-RateLimit-Reset-{what.title()}": f"{wait}s",
+        f"X-RateLimit-Limit-{what}": str(counted.limit),
+        f"X-RateLimit-Remaining-{what}": str(counted.left),
+        f"X-RateLimit-Reset-{what}": f"{wait}s",
     }
 
 

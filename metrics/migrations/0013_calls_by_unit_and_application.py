@@ -12,10 +12,7 @@ INDEXES = (
         fields=["application", "-started_at"], condition=models.Q(application__gt=""), name="call_by_application"
     ),
 )
-COLUMNS = {
-    "call_by_unit": "(unit, started_at DESC)",
-    "call_by_application": "(application, started_at DESC) WHERE application > ''",
-}
+ON_TABLE = 'ON "metrics_modelcall" '
 
 MISSING = """
 SELECT inhrelid::regclass::text FROM pg_inherits
@@ -27,13 +24,14 @@ ORDER BY 1
 
 
 def add(apps, schema_editor):
+    model = apps.get_model("metrics", "ModelCall")
     if schema_editor.connection.vendor != "postgresql":
-        model = apps.get_model("metrics", "ModelCall")
         for index in INDEXES:
             schema_editor.add_index(model, index)
         return
     with schema_editor.connection.cursor() as cursor:
-        for name, columns in COLUMNS.items():
+        for index in INDEXES:
+            name, columns = index.name, str(index.create_sql(model, schema_editor)).partition(ON_TABLE)[2]
             # Whoever writes for long makes this migration fail, not every answer wait behind it.
             with transaction.atomic(using=schema_editor.connection.alias):
                 cursor.execute("SET LOCAL lock_timeout = '5s'")

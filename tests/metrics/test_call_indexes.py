@@ -14,7 +14,7 @@ from metrics.models import ModelCall
 from metrics.partitions import make_partitions
 from tests.conftest import DATABASE
 from tests.metrics.factories import NOW, ModelCallFactory
-from tests.metrics.partition_steps import day, fetch, names
+from tests.metrics.partition_steps import day, fetch, partitions_back_to
 
 pytestmark = [
     # Indexes beside writers are made in no transaction.
@@ -32,13 +32,9 @@ INDEXES = {"call_by_unit": "(unit, started_at DESC)", "call_by_application": "(a
 
 @pytest.fixture(autouse=True)
 def days() -> Iterator[None]:
-    """Partitions of two days; tables outlive a flush, so they go with the test."""
-    before = names()
-    make_partitions(since=NOW - timedelta(days=1), until=NOW)
-    yield
-    with connection.cursor() as cursor:
-        for name in names() - before:
-            cursor.execute(f"DROP TABLE {name}")
+    """Partitions of two days."""
+    with partitions_back_to(1):
+        yield
 
 
 def migrate(direction: str) -> None:

@@ -21,7 +21,7 @@ from metrics.retention import delete_old_calls
 from metrics.rollup import roll_up
 from tests.conftest import DATABASE
 from tests.metrics.factories import NOW, ModelCallFactory
-from tests.metrics.partition_steps import DAYS, MIDNIGHT, day, fetch, names, places
+from tests.metrics.partition_steps import DAYS, MIDNIGHT, day, fetch, names, partitions_back_to, places
 from tests.metrics.rollup_steps import NAME, mixed, rebuilt, stored
 
 pytestmark = [
@@ -47,14 +47,10 @@ def elsewhere(work: Callable[[], T]) -> T:
 
 @pytest.fixture
 def days(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Partitions of the days up to ``NOW``; tables outlive a flush, so they go with the test."""
+    """Partitions of the days up to ``NOW``."""
     request.getfixturevalue("transactional_db" if "transactional_db" in request.fixturenames else "db")
-    before = names()
-    make_partitions(since=NOW - timedelta(days=DAYS), until=NOW)
-    yield
-    with connection.cursor() as cursor:
-        for name in names() - before:
-            cursor.execute(f"DROP TABLE {name}")
+    with partitions_back_to(DAYS):
+        yield
 
 
 # --- where calls lie ---

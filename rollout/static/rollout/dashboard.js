@@ -173,8 +173,8 @@ live.addEventListener("htmx:beforeSwap", (event) => {
 
 live.addEventListener("htmx:afterSwap", () => {
   read();
-  for (const details of open.map((id) => document.getElementById(id))) {
-    details?.setAttribute("open", "");
+  for (const id of open) {
+    document.getElementById(id)?.setAttribute("open", "");
   }
   live.querySelectorAll("details[data-chart][open]").forEach(list);
   draw();

@@ -1,6 +1,6 @@
 """Who is let through to an upstream, and who answers instead. Knows routes, breakers and places; no round trips."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -40,7 +40,7 @@ def admit(route: Route) -> Admission:
         return Admission(route=route, served_model=first, probe=probe)
     probe = _enter(baseline) if first != baseline else None
     if probe is not None:
-        return Admission(route=replace(route, reason="breaker_open"), served_model=baseline, probe=probe)
+        return Admission(route=route._replace(reason="breaker_open"), served_model=baseline, probe=probe)
     raise Unavailable(max(breakers.wait_s(baseline), capacity.RETRY_AFTER_S))
 
 

@@ -3,7 +3,6 @@
 Knows routes, attempts and the catalogue's prices; stores nothing.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -80,7 +79,7 @@ def call_end(attempt: Attempt, *, served_model: str, baseline_model: str, now: d
 
 def route_after(route: Route, attempt: Attempt) -> Route:
     """Of the next attempt."""
-    return replace(route, reason="breaker_open") if isinstance(attempt.error, NotAsked) else route
+    return route._replace(reason="breaker_open") if isinstance(attempt.error, NotAsked) else route
 
 
 def _provider(key: str) -> str:

@@ -7,25 +7,25 @@ is in none is a control of exactly one open rollout, dealt by a hash that knows 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from operator import attrgetter
 from typing import NamedTuple
 
 from rollout.bucketing import ArmName, Reason, bucket, in_candidate
 
 _ALL = Decimal(1)
 _CENT = Decimal("0.01")
-_BY_PLACE = attrgetter("priority", "rollout")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """A rollout as its neighbours see it. ``percent`` is 0 to 100, ``everyone`` is waffle's tri-state."""
+class Layer(NamedTuple):
+    """A rollout as its neighbours see it; they sort as they are asked: by priority, lower first, then by name.
 
+    ``percent`` is 0 to 100, ``everyone`` is waffle's tri-state.
+    """
+
+    priority: int
     rollout: str
     salt: str
     percent: Decimal
     everyone: bool | None
-    priority: int
 
     @property
     def share(self) -> Decimal:
@@ -56,27 +56,23 @@ class Share:
     split: Decimal
 
 
-def in_order(layers: Iterable[Layer]) -> list[Layer]:
-    """As they are asked: by priority, lower first, then by name."""
-    return sorted(layers, key=_BY_PLACE)
-
-
-def assign(layers: Iterable[Layer], *, unit: str, testers: Collection[str] = (), wish: str = "") -> Assignment:
+def assign(layers: Collection[Layer], *, unit: str, testers: Collection[str] = (), wish: str = "") -> Assignment:
     """Where a unit goes among all rollouts of one baseline (at least one, open or closed).
 
     ``wish`` names the rollout whose candidate was asked for, ``testers`` those that have the unit among their
     testers. A stop wins over everything, a wish over testers, testers over force and percentage.
     """
-    known = in_order(layers)
-    opened = [layer for layer in known if layer.everyone is not False]
+    opened = _opened(layers)
     if wish or not opened:
+        known = sorted(layers)
         asked = next((layer for layer in known if layer.rollout == wish), known[0])
         if asked.everyone is False:
             return Assignment(asked.rollout, "baseline", "disabled")
         return Assignment(asked.rollout, "candidate", "manual")
-    for layer in opened:
-        if layer.rollout in testers:
-            return _candidate(layer, "tester")
+    if testers:
+        for layer in opened:
+            if layer.rollout in testers:
+                return _candidate(layer, "tester")
     for layer in opened:
         if layer.everyone or in_candidate(rollout=layer.rollout, salt=layer.salt, unit=unit, percent=layer.percent):
             return _candidate(layer, "percentage")
@@ -98,7 +94,7 @@ def _controller(opened: Sequence[Layer], unit: str) -> Layer:
 
 def shares(layers: Iterable[Layer]) -> list[Share]:
     """What each open rollout of one baseline gets, in the order in which they are asked."""
-    opened = [layer for layer in in_order(layers) if layer.everyone is not False]
+    opened = _opened(layers)
     found, reach = [], _ALL
     control = _product(opened) / len(opened) if opened else _ALL
     for place, layer in enumerate(opened):
@@ -108,11 +104,22 @@ def shares(layers: Iterable[Layer]) -> list[Share]:
                 percent=100 * layer.share,
                 candidate=100 * reach * layer.share,
                 control=100 * control,
-                split=_split(layer.share, after=_product(opened[place + 1 :]), n=len(opened)),
+                split=_split(opened, place),
             )
         )
         reach *= 1 - layer.share
     return found
+
+
+def split_of(layers: Iterable[Layer], rollout: str) -> Decimal:
+    """``Share.split`` of that one among all rollouts of one baseline. Raises StopIteration where it is not open."""
+    opened = _opened(layers)
+    return _split(opened, next(place for place, layer in enumerate(opened) if layer.rollout == rollout))
+
+
+def _opened(layers: Iterable[Layer]) -> list[Layer]:
+    """As they are asked."""
+    return sorted([layer for layer in layers if layer.everyone is not False])
 
 
 def _product(layers: Sequence[Layer]) -> Decimal:
@@ -123,12 +130,16 @@ def _product(layers: Sequence[Layer]) -> Decimal:
     return rest
 
 
-def _split(share: Decimal, *, after: Decimal, n: int) -> Decimal:
+def _split(opened: Sequence[Layer], place: int) -> Decimal:
     """Candidates of candidates and controls. What those before take is the same part of both, and left out: so a
     rollout that nobody reaches has a split too.
     """
+    share = opened[place].share
+    if len(opened) == 1:
+        return (100 * share).quantize(_CENT)
     if not share:
         return Decimal("0.00")
-    exact = 100 * share / (share + (1 - share) * after / n)
+    control = (1 - share) * _product(opened[place + 1 :]) / len(opened)
+    exact = 100 * share / (share + control)
     rounded = exact.quantize(_CENT)
     return rounded if exact == 100 else min(max(rounded, _CENT), 100 - _CENT)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.utils.translation import gettext as _
@@ -17,9 +17,9 @@ from metrics.statements import columns, select
 from rollout import words
 from rollout.bucketing import ArmName, Reason, bucket
 from rollout.changes import get_rollout
-from rollout.layers import assign
+from rollout.layers import assign, split_of
 from rollout.models import Rollout
-from rollout.sharing import layer_of, splits_of
+from rollout.sharing import layer_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_UNIT_CHARS = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class Route:
+class Route(NamedTuple):
     """Where one request goes. ``rollout`` and ``arm`` are "" where no rollout has a say.
 
     ``percent`` is the expected split: of the people who count for the rollout, the part that gets its candidate.
@@ -108,7 +107,8 @@ def _decide(question: Question, rows: Sequence[Rollout], wish: str) -> Route:
             stretch=0,
         )
     testers = {row.name for row in rows if _is_tester(row, question.user, question.language)}
-    assignment = assign(map(layer_of, rows), unit=question.unit, testers=testers, wish=wish)
+    layers = [layer_of(row) for row in rows]
+    assignment = assign(layers, unit=question.unit, testers=testers, wish=wish)
     rollout = next(row for row in rows if row.name == assignment.rollout)
     return Route(
         requested_model=requested_model,
@@ -117,7 +117,7 @@ def _decide(question: Question, rows: Sequence[Rollout], wish: str) -> Route:
         rollout=rollout.name,
         arm=assignment.arm,
         reason=assignment.reason,
-        percent=splits_of(rows).get(rollout.name, rollout.percent),
+        percent=split_of(layers, rollout.name) if rollout.is_on else rollout.percent,
         run=rollout.run,
         stretch=rollout.stretch,
     )

@@ -40,7 +40,7 @@ def gemini_line(number: int) -> bytes:
 
 
 def test_a_person_is_assigned():
-    assert instructions(lambda: assign([LAYER], unit="a person")) <= 172
+    assert instructions(lambda: assign([LAYER], unit="a person")) <= 150
 
 
 def test_a_call_is_priced():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.bucketing import bucket, in_candidate
-from rollout.layers import Assignment, Layer, Share, assign, in_order, shares
+from rollout.layers import Assignment, Layer, Share, assign, shares
 
 UNITS = [f"{n:032x}" for n in range(100_000)]
 UNIT = f"{1:032x}"
@@ -122,7 +122,7 @@ def test_closed_rollouts_get_nothing_and_take_nothing():
 
 
 def test_they_are_asked_by_priority_and_then_by_name():
-    asked = in_order([layer("b", 1), layer("a", 1), layer("z", 1, priority=1), layer("c", 1, priority=101)])
+    asked = shares([layer("b", 1), layer("a", 1), layer("z", 1, priority=1), layer("c", 1, priority=101)])
 
     assert [each.rollout for each in asked] == ["z", "a", "b", "c"]
 

@@ -7,6 +7,8 @@ only: no Django, no clock, no rollout, no storage.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 # A value and its derivative.
@@ -157,8 +159,8 @@ def pooled_difference(stages: Sequence[ArmPair], scale: Callable[[float], Pair] 
     within a stage.
     """
     estimate = n_baseline = n_candidate = 0.0
-    of_baseline: dict[int, float] = {}
-    of_candidate: dict[int, float] = {}
+    of_baseline: list[_Residuals] = []
+    of_candidate: list[_Residuals] = []
     for stage, weight in zip(stages, weights(stages), strict=True):
         if not weight:
             continue
@@ -169,17 +171,18 @@ def pooled_difference(stages: Sequence[ArmPair], scale: Callable[[float], Pair] 
         (value_b, slope_b), (value_c, slope_c) = scale(ratio_b), scale(ratio_c)
         estimate += weight * (value_c - value_b)
         n_baseline, n_candidate = n_baseline + n_b, n_candidate + n_c
-        _add_residuals(of_baseline, stage.baseline, ratio_b, -weight * slope_b / n_b)
-        _add_residuals(of_candidate, stage.candidate, ratio_c, weight * slope_c / n_c)
-    clusters = of_baseline.keys() | of_candidate.keys()
-    if len(of_baseline) < 2 or len(of_candidate) < 2:
+        of_baseline.append(_residuals(stage.baseline, ratio_b, -weight * slope_b / n_b))
+        of_candidate.append(_residuals(stage.candidate, ratio_c, weight * slope_c / n_c))
+    if not of_baseline:
         return None
-    correction = len(clusters) / (len(clusters) - 1)
+    baseline, candidate = reduce(_Residuals.plus, of_baseline), reduce(_Residuals.plus, of_candidate)
+    if baseline.seen < 2 or candidate.seen < 2:
+        return None
     return Difference(
         estimate=estimate,
-        variance_baseline=_spread(of_baseline.values()),
-        variance_candidate=_spread(of_candidate.values()),
-        variance=correction * sum([(of_baseline.get(g, 0.0) + of_candidate.get(g, 0.0)) ** 2 for g in clusters]),
+        variance_baseline=baseline.spread,
+        variance_candidate=candidate.spread,
+        variance=baseline.plus(candidate).spread,
         n_baseline=n_baseline,
         n_candidate=n_candidate,
     )
@@ -201,15 +204,30 @@ def design_effect(arms: Iterable[Clusters]) -> float:
     return max(1.0, (clustered + 5.0) / (independent + 5.0))
 
 
-def _add_residuals(into: dict[int, float], clusters: Clusters, ratio: float, factor: float) -> None:
-    for g, (y, n) in enumerate(zip(*clusters, strict=True)):
-        if n:
-            into[g] = into.get(g, 0.0) + factor * (y - ratio * n)
+class _Residuals(NamedTuple):
+    """What each cluster adds to a difference beyond its share, 0 where it counts nothing; and its counts."""
+
+    values: Sequence[float]
+    counts: Sequence[float]
+
+    def plus(self, other: "_Residuals") -> "_Residuals":
+        """Of both, cluster by cluster."""
+        return _Residuals([*map(add, self.values, other.values)], [*map(add, self.counts, other.counts)])
+
+    @property
+    def seen(self) -> int:
+        """How many clusters count anything."""
+        return len(self.counts) - self.counts.count(0)
+
+    @property
+    def spread(self) -> float:
+        """The sum of squares, as a sample of so many clusters."""
+        return self.seen / (self.seen - 1) * sum([value * value for value in self.values])
 
 
-def _spread(residuals: Iterable[float]) -> float:
-    squares = [residual * residual for residual in residuals]
-    return len(squares) / (len(squares) - 1) * sum(squares)
+def _residuals(clusters: Clusters, ratio: float, factor: float) -> _Residuals:
+    values = [factor * (y - ratio * n) if n else 0.0 for y, n in zip(*clusters, strict=True)]
+    return _Residuals(values, clusters.counts)
 
 
 def _count(clusters: Clusters) -> float:

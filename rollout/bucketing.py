@@ -36,5 +36,5 @@ def in_candidate(*, rollout: str, salt: str, unit: str, percent: Decimal) -> boo
 def _position(rollout: str, salt: str, unit: str) -> int:
     """0 to ``_SCALE``: 60 of 64 bits are 15 of 16 hex digits."""
     key = f"{rollout}.{salt}.{unit}" if salt else f"{rollout}.{unit}"
-    (first,) = _FIRST_64_BITS(sha1(key.encode(), usedforsecurity=False).digest())
-    return first >> 4  # type: ignore[no-any-return]
+    first: int = _FIRST_64_BITS(sha1(key.encode(), usedforsecurity=False).digest())[0]
+    return first >> 4

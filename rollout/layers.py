@@ -112,9 +112,9 @@ def shares(layers: Iterable[Layer]) -> list[Share]:
 
 
 def split_of(layers: Iterable[Layer], rollout: str) -> Decimal:
-    """``Share.split`` of that one among all rollouts of one baseline. Raises StopIteration where it is not open."""
+    """``Share.split`` of that one among all rollouts of one baseline. Raises ValueError where it is not open."""
     opened = _opened(layers)
-    return _split(opened, next(place for place, layer in enumerate(opened) if layer.rollout == rollout))
+    return _split(opened, [layer.rollout for layer in opened].index(rollout))
 
 
 def _opened(layers: Iterable[Layer]) -> list[Layer]:

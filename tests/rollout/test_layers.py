@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.bucketing import bucket, in_candidate
-from rollout.layers import Assignment, Layer, Share, assign, shares
+from rollout.layers import Assignment, Layer, Share, assign, shares, split_of
 
 UNITS = [f"{n:032x}" for n in range(100_000)]
 UNIT = f"{1:032x}"
@@ -114,6 +114,19 @@ def test_a_forced_rollout_takes_all_the_rest():
     assert [first.candidate, first.control, first.split] == [20, 0, 100]
     assert [forced.candidate, forced.control, forced.split] == [80, 0, 100]
     assert [last.candidate, last.control] == [0, 0]
+
+
+@given(st.lists(percents, min_size=1, max_size=6), st.integers(0, 5))
+def test_a_split_is_the_same_asked_for_alone(given_percents, place):
+    among = numbered(given_percents)
+    share = shares(among)[place % len(among)]
+
+    assert split_of(among, share.rollout) == share.split
+
+
+def test_a_closed_rollout_has_no_split():
+    with pytest.raises(ValueError, match="closed"):
+        split_of([layer("closed", 20, everyone=False), layer("b", 5)], "closed")
 
 
 def test_closed_rollouts_get_nothing_and_take_nothing():

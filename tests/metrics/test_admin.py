@@ -33,9 +33,10 @@ def listed(admin: Client, query: dict[str, Any]) -> int:
 
 
 def test_calls_can_be_filtered_by_what_staff_ask_for(admin):
-    ModelCallFactory.create_batch(2)
-    ModelCallFactory(candidate=True)
-    ModelCallFactory(candidate=True, failed=True, reason="manual")
+    now = timezone.now()
+    ModelCallFactory.create_batch(2, started_at=now)
+    ModelCallFactory(candidate=True, started_at=now)
+    ModelCallFactory(candidate=True, failed=True, reason="manual", started_at=now)
 
     assert listed(admin, {}) == 4
     assert listed(admin, {"arm__exact": "candidate"}) == 2
@@ -79,7 +80,7 @@ def test_what_calls_are_filtered_by_costs_the_same_however_many_there_are(admin)
 
 
 def test_more_calls_than_anybody_pages_through_are_not_counted(admin, monkeypatch):
-    ModelCallFactory.create_batch(3)
+    ModelCallFactory.create_batch(3, started_at=timezone.now())
     assert b"3 calls" in admin.get(CALLS).content
 
     monkeypatch.setattr(BoundedPaginator, "most", 2)

@@ -69,10 +69,9 @@ def assign(layers: Collection[Layer], *, unit: str, testers: Collection[str] = (
         if asked.everyone is False:
             return Assignment(asked.rollout, "baseline", "disabled")
         return Assignment(asked.rollout, "candidate", "manual")
-    if testers:
-        for layer in opened:
-            if layer.rollout in testers:
-                return _candidate(layer, "tester")
+    for layer in opened:
+        if layer.rollout in testers:
+            return _candidate(layer, "tester")
     for layer in opened:
         if layer.everyone or in_candidate(rollout=layer.rollout, salt=layer.salt, unit=unit, percent=layer.percent):
             return _candidate(layer, "percentage")
@@ -135,8 +134,6 @@ def _split(opened: Sequence[Layer], place: int) -> Decimal:
     rollout that nobody reaches has a split too.
     """
     share = opened[place].share
-    if len(opened) == 1:
-        return (100 * share).quantize(_CENT)
     if not share:
         return Decimal("0.00")
     control = (1 - share) * _product(opened[place + 1 :]) / len(opened)
